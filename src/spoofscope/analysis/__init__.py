@@ -1,0 +1,1 @@
+"""Analysis: questions asked of scores and frozen embeddings."""

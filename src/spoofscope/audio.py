@@ -1,0 +1,134 @@
+"""Read recordings as 16 kHz mono float32, and fit them to the window that a detector hears.
+
+Conventions
+-----------
+Audio is a one-dimensional float32 array, nominally in [-1, 1]; its sample rate always travels beside it.
+Channels are averaged. A recording at another rate is resampled with soxr at its "HQ" setting.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spoofscope.errors import AudioError, RecipeError
+
+Audio: TypeAlias = NDArray[np.float32]
+Padding: TypeAlias = Literal["repeat", "zero", "none"]
+
+SAMPLE_RATE = 16_000
+
+
+class AudioInfo(NamedTuple):
+    """What a file's header says; nothing is decoded."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+    duration_s: float
+    encoding: str
+
+
+def probe_audio(path: str | Path) -> AudioInfo:
+    """Read a file's header.
+
+    Raises
+    ------
+    AudioError
+        If there is no such file, or its header is not that of a sound file.
+    """
+    import soundfile
+
+    file = Path(path)
+    if not file.is_file():
+        raise AudioError(f"no such file: {path}")
+    if file.stat().st_size == 0:
+        raise AudioError(f"empty file (0 bytes): {path}")
+    try:
+        info = soundfile.info(str(file))
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        raise AudioError(f"not a readable sound file: {path} ({_first_line(error)})") from error
+    return AudioInfo(info.samplerate, info.channels, info.frames, info.duration, f"{info.format}/{info.subtype}")
+
+
+def read_audio(path: str | Path, *, sample_rate: int = SAMPLE_RATE, max_duration_s: float | None = None) -> Audio:
+    """Decode a whole recording to mono float32 at `sample_rate`.
+
+    Parameters
+    ----------
+    path : path
+        Any format that libsndfile reads: FLAC, WAV, OGG, MP3, AIFF ...
+    sample_rate : int
+        Rate of the answer, in hertz.
+    max_duration_s : float, optional
+        Refuse a longer recording before decoding it, so that memory stays bounded.
+
+    Returns
+    -------
+    (n,) float32 array
+        n > 0, every sample finite.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, truncated, longer than allowed, or holds samples that are not finite.
+    """
+    import soundfile
+
+    info = probe_audio(path)
+    if max_duration_s is not None and info.duration_s > max_duration_s:
+        raise AudioError(
+            f"{info.duration_s:.0f} s long, over the limit of {max_duration_s:g} s: {path}. "
+            "Cut it, or raise max_duration_s in the recipe."
+        )
+    try:
+        frames, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"cannot decode {path} ({_first_line(error)}); the file is damaged or truncated") from error
+    if len(frames) == 0:
+        raise AudioError(f"no samples in {path}")
+    if len(frames) < info.frames:
+        raise AudioError(f"truncated: {path} holds {len(frames)} of the {info.frames} samples that its header promises")
+    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    if not np.isfinite(mono).all():
+        bad = int(np.count_nonzero(~np.isfinite(mono)))
+        raise AudioError(f"{bad} of {len(mono)} samples are NaN or infinite in {path}")
+    return resample(np.ascontiguousarray(mono), rate, sample_rate)
+
+
+def resample(audio: Audio, from_rate: int, to_rate: int) -> Audio:
+    """Change the sample rate with soxr (HQ); the same rate returns the same array."""
+    if from_rate == to_rate:
+        return audio
+    import soxr
+
+    return np.asarray(soxr.resample(audio, from_rate, to_rate, quality="HQ"), dtype=np.float32)
+
+
+def fit_length(audio: Audio, length: int, *, padding: Padding = "repeat") -> Audio:
+    """Return the first `length` samples, a shorter recording being filled as `padding` says.
+
+    `"repeat"` tiles the recording, as the ASVspoof baselines do; `"zero"` appends silence; `"none"` returns a
+    shorter recording as it is. Fitting twice changes nothing.
+    """
+    if len(audio) >= length:
+        return audio[:length]
+    if padding == "repeat":
+        return np.tile(audio, -(-length // len(audio)))[:length]
+    if padding == "zero":
+        return np.concatenate([audio, np.zeros(length - len(audio), dtype=audio.dtype)])
+    if padding == "none":
+        return audio
+    raise RecipeError(f"padding is '{padding}'; it must be repeat, zero or none")
+
+
+def same_length(audio: Audio, length: int) -> Audio:
+    """Cut or zero-pad to `length`: for filters and codecs that may return a sample more or less."""
+    return fit_length(audio, length, padding="zero").astype(np.float32, copy=False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

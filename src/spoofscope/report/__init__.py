@@ -1,0 +1,1 @@
+"""The page: results to one self-contained HTML file; computes no metric."""
