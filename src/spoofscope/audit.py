@@ -1,0 +1,234 @@
+"""A recipe into a run folder, stage by stage: score, evaluate. Every stage resumes; the page is made from the folder."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spoofscope.corpora import Card as CorpusCard
+from spoofscope.corpora import Corpus, corpora
+from spoofscope.degradations.conditions import CLEAN, Condition, parse_conditions
+from spoofscope.detectors import Detector, build_detector
+from spoofscope.errors import RecipeError, RunFolderError
+from spoofscope.executors import open_executor
+from spoofscope.recipe import Recipe, parse_expression, write_recipe
+from spoofscope.registry import load_plugin
+from spoofscope.run import open_scores, read_scores, score_key, score_trials, write_table, write_text
+from spoofscope.scores import Scores
+from spoofscope.trials import Trials, slug
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Corpora(NamedTuple):
+    """The trials of a run: those evaluated, and those that thresholds are frozen on (None for a split of the former)."""
+
+    card: CorpusCard
+    trials: Trials
+    development: Trials | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One recipe at work in its run folder."""
+
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        for plugin in self.recipe.plugins:
+            load_plugin(plugin)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.recipe.out)
+
+    @cached_property
+    def data(self) -> Corpora:
+        """The trials that the recipe names, read once."""
+        recipe = self.recipe
+        corpus, options = open_corpus(recipe.corpus)
+        protocol = recipe.protocol or default_protocol(corpus.card)
+        root = Path(recipe.root) if recipe.root else None
+        trials = corpus.trials(protocol, root=root, **options)
+        if recipe.subset:
+            trials = trials.subset(recipe.subset, by=recipe.subset_by, seed=recipe.seed)
+        development = None if recipe.development == "split" else corpus.trials(recipe.development, root=root, **options)
+        return Corpora(corpus.card, trials, development)
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """The conditions that the recipe names; clean first."""
+        return parse_conditions(self.recipe.grid, self.recipe.conditions)
+
+    @cached_property
+    def detectors(self) -> dict[str, Detector]:
+        """The detectors that the recipe names, built, by the folder name of each."""
+        built: dict[str, Detector] = {}
+        for text in self.recipe.detectors:
+            calls = parse_expression(text)
+            if len(calls) != 1 or calls[0].positional:
+                raise RecipeError(f"'{text}' must be one detector, with settings by name: aasist.la19(threads=4)")
+            detector = build_detector(calls[0].name, **calls[0].options)
+            name = detector.card.name
+            if name in built:
+                raise RecipeError(f"two detectors of this recipe are called '{name}'; give one of them another name")
+            built[name] = detector
+        return built
+
+    def score(self, on_progress: OnProgress = lambda task, done, total: None) -> None:
+        """Score every detector under every condition, and on the development trials, continuing what is there."""
+        write_text(write_recipe(self.recipe), self.folder / "recipe.toml")
+        write_table(self.data.trials.frame, self.folder / "trials.parquet")
+        with (
+            self._timed("score"),
+            open_executor(self.recipe.executor, workers=self.recipe.workers, plugins=self.recipe.plugins) as executor,
+        ):
+            for name, detector, trials, condition, parent in self._tasks():
+                task = f"{name}, {condition.label}" + (", development" if trials is self.data.development else "")
+                score_trials(
+                    detector,
+                    trials,
+                    condition,
+                    parent,
+                    executor=executor,
+                    seed=self.recipe.seed,
+                    batch_size=self.recipe.batch_size,
+                    max_duration_s=self.recipe.max_duration_s,
+                    on_progress=lambda done, task=task, total=len(trials): on_progress(task, done, total),  # type: ignore[misc]
+                )
+
+    def scores(self, detector: str, condition: Condition) -> Scores:
+        """Read the finished scores of one detector under one condition."""
+        return self._read(self.detectors[detector], self.data.trials, condition, self._parent("scores", detector))
+
+    def development_scores(self, detector: str) -> Scores | None:
+        """Read the finished scores of the development trials on clean, or None where a split stands for them."""
+        if self.data.development is None:
+            return None
+        return self._read(self.detectors[detector], self.data.development, CLEAN, self._parent("development", detector))
+
+    def write_run(self, warnings: list[str], development: dict[str, Any], cost: dict[str, Any]) -> None:
+        """Write `run.json`: what was evaluated, by what, on what."""
+        recipe, (card, trials, _) = self.recipe, self.data
+        n_bonafide, n_spoof = trials.counts
+        run = {
+            "title": recipe.title or f"{' and '.join(self.detectors)} on {trials.name}",
+            "corpus": {key: getattr(card, key) for key in ("name", "title", "licence", "url", "citation", "synthetic", "note")},
+            "trials": {
+                "describe": trials.describe(),
+                "n": len(trials),
+                "n_bonafide": n_bonafide,
+                "n_spoof": n_spoof,
+                "n_speakers": trials.frame["speaker"].drop_nulls().n_unique(),
+                "n_attacks": trials.frame.filter(trials.frame["label"] == "spoof")["attack"].n_unique(),
+                "digest": trials.digest(),
+            },
+            "development": development,
+            "detectors": [_describe(detector) for detector in self.detectors.values()],
+            "conditions": [
+                {key: getattr(condition, key) for key in ("name", "label", "family", "level", "unit")}
+                | {"settings": condition.settings()}
+                for condition in self.conditions
+            ],
+            "cost": cost,
+            "level": recipe.level,
+            "replicates": recipe.replicates,
+            "clusters": list(recipe.clusters),
+            "seed": recipe.seed,
+            "min_count": recipe.min_count,
+            "versions": _versions(),
+            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+            "seconds": self._seconds(),
+            "warnings": warnings,
+        }
+        write_text(json.dumps(run, indent=1, ensure_ascii=False), self.folder / "run.json")
+
+    def _tasks(self) -> Iterator[tuple[str, Detector, Trials, Condition, Path]]:
+        for name, detector in self.detectors.items():
+            if self.data.development is not None:
+                yield name, detector, self.data.development, CLEAN, self._parent("development", name)
+            for condition in self.conditions:
+                yield name, detector, self.data.trials, condition, self._parent("scores", name)
+
+    def _parent(self, kind: str, detector: str) -> Path:
+        return self.folder / kind / slug(detector)
+
+    def _read(self, detector: Detector, trials: Trials, condition: Condition, parent: Path) -> Scores:
+        key = score_key(detector, trials, condition, seed=self.recipe.seed, max_duration_s=self.recipe.max_duration_s)
+        return read_scores(open_scores(parent, condition, key), trials.name)
+
+    def _seconds(self) -> dict[str, float]:
+        try:
+            return dict(json.loads((self.folder / "seconds.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        seconds = self._seconds()
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - start, 1)
+        write_text(json.dumps(seconds), self.folder / "seconds.json")
+
+
+def open_corpus(expression: str) -> tuple[Corpus, dict[str, Any]]:
+    """Return the corpus that an expression names, with the settings to read it with.
+
+    Raises
+    ------
+    RecipeError
+        If a setting is none of the corpus's own.
+    """
+    calls = parse_expression(expression)
+    if len(calls) != 1 or calls[0].positional:
+        raise RecipeError(f"'{expression}' must be one corpus, with settings by name: table(path='calls.csv')")
+    corpus = corpora.get(calls[0].name)()
+    known = [name for name in inspect.signature(corpus.trials).parameters if name not in ("protocol", "root")]
+    for name in calls[0].options:
+        if name not in known:
+            raise RecipeError(f"'{expression}': {calls[0].name} has no setting '{name}'; it has {', '.join(known) or 'none'}")
+    return corpus, calls[0].options
+
+
+def default_protocol(card: CorpusCard) -> str:
+    """Return the list that is evaluated unless another is asked for."""
+    return "eval" if "eval" in card.protocols else next(iter(card.protocols), "all")
+
+
+def _describe(detector: Detector) -> dict[str, Any]:
+    card = asdict(detector.card)
+    keys = ("name", "paper", "licence", "output", "trained_on", "weights_sha256", "published", "note")
+    return {key: card[key] for key in keys} | {
+        "flipped": bool(getattr(detector, "flipped", False)),
+        "parameters": getattr(detector, "parameters", None),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("spoofscope", "numpy", "scipy", "polars", "av", "soundfile", "soxr", "torch", "onnxruntime"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def require_run(folder: Path) -> None:
+    """Raise `RunFolderError` unless `folder` holds an evaluated run."""
+    if not (folder / "run.json").is_file():
+        raise RunFolderError(
+            f"{folder} holds no evaluated run. Run 'spoofscope run RECIPE' or 'spoofscope evaluate RECIPE' first."
+        )
