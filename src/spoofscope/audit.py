@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -86,7 +87,7 @@ class Audit:
             built[name] = detector
         return built
 
-    def score(self, on_progress: OnProgress = lambda task, done, total: None) -> None:
+    def score(self, on_progress: OnProgress = lambda task, total, done: None) -> None:
         """Score every detector under every condition, and on the development trials, continuing what is there."""
         write_text(write_recipe(self.recipe), self.folder / "recipe.toml")
         write_table(self.data.trials.frame, self.folder / "trials.parquet")
@@ -105,7 +106,7 @@ class Audit:
                     seed=self.recipe.seed,
                     batch_size=self.recipe.batch_size,
                     max_duration_s=self.recipe.max_duration_s,
-                    on_progress=lambda done, task=task, total=len(trials): on_progress(task, done, total),  # type: ignore[misc]
+                    on_progress=functools.partial(on_progress, task, len(trials)),
                 )
 
     def scores(self, detector: str, condition: Condition) -> Scores:
