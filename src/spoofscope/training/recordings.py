@@ -1,0 +1,64 @@
+"""Read the recordings to train on, and write down where weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any, NamedTuple, TypeAlias
+
+from spoofscope import __version__
+from spoofscope.audio import Audio, read_audio
+from spoofscope.errors import NotEnoughTrials
+from spoofscope.trials import Trials
+
+Progress: TypeAlias = Callable[[str, float], None]
+
+
+class Recording(NamedTuple):
+    """One training recording at 16 kHz."""
+
+    trial_id: str
+    audio: Audio
+    is_bonafide: bool
+
+
+def silent(_phase: str, _share: float) -> None:
+    """Report no progress."""
+
+
+def read_recordings(trials: Trials, *, progress: Progress = silent) -> list[Recording]:
+    """Read every recording of a training list.
+
+    Raises
+    ------
+    NotEnoughTrials
+        If a class is empty.
+    AudioError
+        If a recording cannot be read: training goes on with all trials or not at all.
+    """
+    bonafide, spoof = trials.counts
+    if not bonafide or not spoof:
+        raise NotEnoughTrials(f"cannot train on {trials.describe()}: both classes are needed")
+    recordings = []
+    rows = zip(trials.ids, trials.paths, trials.is_bonafide, strict=True)
+    for number, (trial_id, path, is_bonafide) in enumerate(rows, 1):
+        recordings.append(Recording(trial_id, read_audio(path), bool(is_bonafide)))
+        progress("reading", number / len(trials))
+    return recordings
+
+
+def history(trials: Trials, settings: Any) -> dict[str, Any]:
+    """Say what weights were trained on and how: the part of their file that lets anyone train them again."""
+    return {
+        "trials": trials.name,
+        "trials_digest": trials.digest(),
+        "settings": asdict(settings),
+        "version": __version__,
+    }
+
+
+def tracked(steps: Iterable[int], total: int, phase: str, progress: Progress) -> Iterable[int]:
+    """Yield the steps, reporting the share done after each."""
+    for number, step in enumerate(steps, 1):
+        yield step
+        progress(phase, number / total)
