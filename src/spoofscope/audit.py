@@ -24,7 +24,7 @@ from spoofscope.errors import RecipeError, RunFolderError
 from spoofscope.executors import open_executor
 from spoofscope.recipe import Recipe, parse_expression, write_recipe
 from spoofscope.registry import load_plugin
-from spoofscope.run import open_scores, read_scores, score_key, score_trials, write_table, write_text
+from spoofscope.run import read_scores, score_key, score_trials, scores_folder, write_table, write_text
 from spoofscope.scores import Scores
 from spoofscope.trials import Trials, slug
 
@@ -92,7 +92,7 @@ class Audit:
         write_text(write_recipe(self.recipe), self.folder / "recipe.toml")
         write_table(self.data.trials.frame, self.folder / "trials.parquet")
         with (
-            self._timed("score"),
+            self.timed("score"),
             open_executor(self.recipe.executor, workers=self.recipe.workers, plugins=self.recipe.plugins) as executor,
         ):
             for name, detector, trials, condition, parent in self._tasks():
@@ -167,7 +167,7 @@ class Audit:
 
     def _read(self, detector: Detector, trials: Trials, condition: Condition, parent: Path) -> Scores:
         key = score_key(detector, trials, condition, seed=self.recipe.seed, max_duration_s=self.recipe.max_duration_s)
-        return read_scores(open_scores(parent, condition, key), trials.name)
+        return read_scores(scores_folder(parent, condition, key), trials.name)
 
     def _seconds(self) -> dict[str, float]:
         try:
@@ -176,7 +176,8 @@ class Audit:
             return {}
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall time of a stage to what is known of it."""
         start = time.monotonic()
         yield
         seconds = self._seconds()

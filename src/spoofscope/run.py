@@ -33,7 +33,7 @@ from spoofscope.windows import pool_scores
 
 FORMAT = 1
 _MEASURED = {f"measured_{name}": pl.Float32 for name in Measured._fields}
-_SCHEMA = {
+_SCHEMA: dict[str, Any] = {
     "trial_id": pl.String,
     "score": pl.Float32,
     "status": pl.String,
@@ -107,6 +107,7 @@ def score_trials(
         ):
             write_table(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), folder / f"part-{uuid.uuid4().hex}.parquet")
             on_progress(len(rows))
+    if todo or not (folder / "scores.parquet").exists():
         _compact(folder, trials)
     return read_scores(folder, trials.name)
 
@@ -125,8 +126,7 @@ def score_key(detector: Detector, trials: Trials, condition: Condition, *, seed:
 
 def open_scores(parent: Path, condition: Condition, key: dict[str, Any]) -> Path:
     """Return the folder of a key, made if absent, refusing one that holds another key."""
-    text = json.dumps(key, indent=1, sort_keys=True, ensure_ascii=False)
-    folder = parent / f"{slug(condition.name)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    folder, text = scores_folder(parent, condition, key), _key_text(key)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "key.json").exists():
@@ -136,12 +136,23 @@ def open_scores(parent: Path, condition: Condition, key: dict[str, Any]) -> Path
     return folder
 
 
+def scores_folder(parent: Path, condition: Condition, key: dict[str, Any]) -> Path:
+    """Name the folder of a key: something to read, and 12 hex digits of its SHA-256."""
+    return parent / f"{slug(condition.name)}-{hashlib.sha256(_key_text(key).encode()).hexdigest()[:12]}"
+
+
+def _key_text(key: dict[str, Any]) -> str:
+    return json.dumps(key, indent=1, sort_keys=True, ensure_ascii=False)
+
+
 def read_scores(folder: Path, name: str) -> Scores:
     """Read the finished scores of one folder."""
     try:
         return Scores(pl.read_parquet(folder / "scores.parquet"), name)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunFolderError(f"{folder} holds no finished scores ({error}). Run 'spoofscope score RECIPE' again.") from error
+        raise RunFolderError(
+            f"no finished scores in {folder}. Run 'spoofscope score RECIPE' (or 'run') with the same recipe."
+        ) from error
 
 
 def prepare(plan: Plan, batch: Sequence[tuple[str, Path]]) -> list[Prepared]:
@@ -234,7 +245,7 @@ def _finished(folder: Path) -> pl.DataFrame:
     files = [file for file in [folder / "scores.parquet", *sorted(folder.glob("part-*.parquet"))] if file.exists()]
     if not files:
         return pl.DataFrame(schema=_SCHEMA)
-    rows = pl.concat([pl.read_parquet(file).select(_SCHEMA) for file in files])
+    rows = pl.concat([pl.read_parquet(file).select(*_SCHEMA) for file in files])
     ok_first = rows.with_columns((pl.col("status") != OK).alias("_failed")).sort("_failed", maintain_order=True)
     return ok_first.unique("trial_id", keep="first", maintain_order=True).drop("_failed")
 
