@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("recipe", nargs="?", help="TOML file; flags override its keys")
         _add_recipe_flags(verb)
     report = _verb(verbs, "report", _report, "write the page of an evaluated run")
-    report.add_argument("folder", help="run folder")
+    report.add_argument("target", help="run folder, or the recipe that made it")
 
     listing = _verb(verbs, "list", _list, "what can be named in a recipe")
     listing.add_argument("kind", nargs="?", choices=KINDS)
@@ -206,8 +206,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from spoofscope.audit import require_run
 
-    require_run(Path(options.folder))
-    _write_report(Path(options.folder))
+    folder = Path(read_recipe(options.target).out if options.target.endswith(".toml") else options.target)
+    require_run(folder)
+    _write_report(folder)
     return 0
 
 
@@ -283,7 +284,7 @@ def _status(text: str) -> Iterator[None]:
 def _list(options: argparse.Namespace) -> int:
     from spoofscope import inventory
 
-    inventory.load_plugins(options.plugin)
+    _load_plugins(options)
     for kind in [options.kind] if options.kind else KINDS:
         _print_table(kind, ("name", "what it is"), inventory.listing(kind))
     return 0
@@ -292,7 +293,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from spoofscope import inventory
 
-    inventory.load_plugins(options.plugin)
+    _load_plugins(options)
     _print_table(options.name, ("key", "value"), inventory.card(options.kind, options.name))
     return 0
 
@@ -300,12 +301,19 @@ def _show(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from spoofscope import inventory
 
-    inventory.load_plugins(options.plugin)
+    _load_plugins(options)
     root = Path(options.root) if options.root else None
     findings = inventory.check(options.kind, options.name, root=root, protocol=options.protocol, limit=options.limit)
     rows = [("ok" if finding.ok else "FAILED", finding.name, finding.detail) for finding in findings]
     _print_table(f"{options.kind} {options.name}", ("", "what", "found"), rows)
     return 0 if all(finding.ok for finding in findings) else 3
+
+
+def _load_plugins(options: argparse.Namespace) -> None:
+    from spoofscope.registry import load_plugin
+
+    for plugin in options.plugin:
+        load_plugin(plugin)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -317,13 +325,38 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _metrics(options: argparse.Namespace) -> int:
-    from spoofscope.inventory import score_file_tables
+    import numpy as np
+    import polars as pl
 
-    title, tables, warnings = score_file_tables(options)
-    for warning in warnings:
+    from spoofscope import inventory
+    from spoofscope.analysis.scorefile import evaluate_score_file, read_asv_scores, trials_in_file
+    from spoofscope.audit import default_protocol, open_corpus
+    from spoofscope.run import write_table
+
+    if options.corpus:
+        corpus, settings = open_corpus(options.corpus)
+        root = Path(options.root) if options.root else None
+        trials = corpus.trials(options.protocol or default_protocol(corpus.card), root=root, **settings)
+    else:
+        trials = trials_in_file(options.scores)
+    asv = read_asv_scores(options.asv_scores) if options.asv_scores else None
+    with _status("resampling"):
+        result = evaluate_score_file(
+            options.scores,
+            trials,
+            rng=np.random.default_rng(options.seed),
+            asv=asv,
+            replicates=options.replicates,
+            level=options.level,
+        )
+    for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for columns, rows in tables:
-        _print_table(title, columns, rows)
+    interval = f"{100 * options.level:g} % interval ({result.clusters})"
+    _print_table(f"{options.scores}: {result.trials}", ("metric", "value", interval, "note"), inventory.score_file_rows(result))
+    columns = ("attack", "bona fide", "spoof", "EER", f"{100 * options.level:g} % interval", "note")
+    _print_table("by attack", columns, inventory.attack_rows(result))
+    if options.out:
+        write_table(pl.DataFrame(inventory.attack_table(result), infer_schema_length=None), Path(options.out))
     return 0
 
 
