@@ -49,6 +49,11 @@ class Bandpass:
         """Words for a figure's axis."""
         return f"band-pass {self.low_hz:g}-{self.high_hz:g} Hz"
 
+    @property
+    def passband_hz(self) -> tuple[float, float]:
+        """What the channel carries."""
+        return self.low_hz, self.high_hz
+
     def __call__(self, audio: Audio, sample_rate: int, rng: np.random.Generator) -> Audio:
         """Return the filtered sound.
 

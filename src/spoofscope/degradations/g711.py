@@ -54,6 +54,11 @@ class G711:
         """Words for a figure's axis."""
         return "G.711 mu-law" if self.law == "mu" else "G.711 A-law"
 
+    @property
+    def passband_hz(self) -> tuple[float, float]:
+        """What the line carries."""
+        return 0.0, LINE_RATE / 2
+
     def library(self) -> dict[str, str]:
         """Versions of everything that decides the samples."""
         import soxr

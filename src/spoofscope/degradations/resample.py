@@ -34,6 +34,11 @@ class Resample:
         """Words for a figure's axis."""
         return f"resampled {self.sample_rate_hz / 1000:g} kHz"
 
+    @property
+    def passband_hz(self) -> tuple[float, float]:
+        """What survives."""
+        return 0.0, self.sample_rate_hz / 2
+
     def library(self) -> dict[str, str]:
         """Versions of everything that decides the samples."""
         import soxr
