@@ -100,24 +100,22 @@ def breakdown(
     _check_columns(columns, (*names, *cluster_by), len(scores))
     scores, is_bonafide = np.asarray(scores, dtype=np.float64), np.asarray(is_bonafide, dtype=bool)
     clusters = _clusters(columns, cluster_by, is_bonafide) if cluster_by else None
+
+    def estimate(what: MetricName | Metric | None, pair: tuple[FloatArray, FloatArray], kept: Clusters | None) -> Estimate:
+        counts = (len(pair[0]), len(pair[1]))
+        absent = "no threshold given" if what is None else _too_few(counts, min_count)
+        if what is None or absent:
+            return Estimate(np.nan, np.nan, np.nan, level, *counts, 0, absent)
+        return bootstrap(what, *pair, kept, rng=rng, replicates=replicates, level=level)
+
+    fixed = (None, None) if threshold is None else (miss_at(threshold), false_alarm_at(threshold))
     cells = []
     for group in _groups([columns[name] for name in names], is_bonafide):
         pair = (scores[is_bonafide][group.bonafide], scores[~is_bonafide][group.spoof])
-        counts = (len(pair[0]), len(pair[1]))
         kept = None if clusters is None else clusters.take(group.bonafide, group.spoof)
-        few = _too_few(counts, min_count)
-
-        def estimate(what: MetricName | Metric) -> Estimate:
-            if few:
-                return Estimate(np.nan, np.nan, np.nan, level, *counts, 0, few)
-            return bootstrap(what, *pair, kept, rng=rng, replicates=replicates, level=level)
-
-        main = estimate(metric)
-        absent = Estimate(np.nan, np.nan, np.nan, level, *counts, 0, "no threshold given")
-        miss, false_alarm = (
-            (absent, absent) if threshold is None else (estimate(miss_at(threshold)), estimate(false_alarm_at(threshold)))
-        )
+        main, miss, false_alarm = (estimate(what, pair, kept) for what in (metric, *fixed))
         at = np.nan if threshold is None else threshold
+        counts = (len(pair[0]), len(pair[1]))
         cells.append(BreakdownCell("*".join(names), group.name, *counts, main, miss, false_alarm, at, main.note))
     return cells
 
@@ -157,20 +155,22 @@ def _is_carried(values: NDArray[np.object_]) -> bool:
 
 
 def _groups(columns: Sequence[Column], is_bonafide: Mask) -> list[_Group]:
-    """Name the trials of each combination of values that a spoof or a grouped bona fide trial carries."""
+    """Name the trials of each combination of values that some trial carries in full."""
     groups = [_Group("", np.ones(int(is_bonafide.sum()), dtype=bool), np.ones(int((~is_bonafide).sum()), dtype=bool))]
+    any_pooled = False
     for column in columns:
         values = _values(column)
         bonafide, spoof = values[is_bonafide], values[~is_bonafide]
         pooled = not _is_carried(bonafide)
+        any_pooled |= pooled
         present = sorted({value for value in values if value is not None})
         groups = [
             _Group(
-                f"{group.name} x {value}" if group.name else value,
+                f"{group.name} x {value}" if group.name else str(value),
                 group.bonafide if pooled else group.bonafide & (bonafide == value),
                 group.spoof & (spoof == value),
             )
             for group in groups
             for value in present
         ]
-    return [group for group in groups if group.spoof.any() or (group.bonafide.any() and not group.bonafide.all())]
+    return [group for group in groups if group.spoof.any() or (group.bonafide.any() and not any_pooled)]

@@ -71,6 +71,9 @@ class Clusters:
 
     def caveat(self) -> str:
         """Say what makes the interval rough; empty if nothing does."""
+        first = self.factors[0]
+        if first.size == self.n_bonafide + self.n_spoof:
+            return f"no two trials are known to share a {first.name}: trials count as independent"
         few = [f"{factor.size} {factor.name}" for factor in self.factors if 1 < factor.size < FEW_CLUSTERS]
         return f"only {' and '.join(few)} clusters: the interval is rough and probably too narrow" if few else ""
 

@@ -53,21 +53,38 @@ class MeanEvaluator:
 
 
 class TallyEvaluator:
-    """Any metric of a tally, one replicate after another."""
+    """A metric of a tally, one replicate after another.
+
+    Neighbouring scores that only one class has are merged into one entry of the tally, which keeps every corner of the rate
+    curves, and with them any area, minimum cost or isotonic fit. A merged entry carries its lowest score.
+    """
 
     def __init__(self, metric: Callable[[Tally], float], bonafide: Floats, spoof: Floats, cells: tuple[Cells, Cells]) -> None:
-        self.metric, self.cells = metric, cells
-        self.score, place = np.unique(np.concatenate((bonafide, spoof)), return_inverse=True)
-        self.place = np.split(place, [len(bonafide)])
+        self.metric = metric
+        score, place = np.unique(np.concatenate((bonafide, spoof)), return_inverse=True)
+        parts = np.split(place, [len(bonafide)])
+        has_bonafide, has_spoof = (np.bincount(part, minlength=len(score)) > 0 for part in parts)
+        starts = np.ones(len(score), dtype=bool)
+        starts[1:] = (
+            (has_bonafide & has_spoof)[1:] | (has_bonafide[1:] != has_bonafide[:-1]) | (has_spoof[1:] != has_spoof[:-1])
+        )
+        self.score = score[starts]
+        run = np.cumsum(starts) - 1
+        self.entries = [self._entries(run[part], cell) for part, cell in zip(parts, cells, strict=True)]
 
     def __call__(self, bonafide: Floats, spoof: Floats) -> Floats:
         """Tally and evaluate each row of weights."""
         return np.array([self.metric(self._tally(row)) for row in zip(bonafide, spoof, strict=True)])
 
+    def _entries(self, run: Codes, cells: Cells) -> tuple[Codes, Codes, Codes]:
+        """Count the trials of each cell at each entry of the tally."""
+        joint, counts = np.unique(run * len(cells) + cells.index, return_counts=True)
+        return joint // len(cells), joint % len(cells), counts
+
     def _tally(self, weights: tuple[Floats, Floats]) -> Tally:
         first, second = (
-            np.bincount(place, weight[cell.index], len(self.score)).astype(np.float64, copy=False)
-            for place, weight, cell in zip(self.place, weights, self.cells, strict=True)
+            np.bincount(run, weight[cell] * counts, len(self.score)).astype(np.float64, copy=False)
+            for (run, cell, counts), weight in zip(self.entries, weights, strict=True)
         )
         return Tally(self.score, first, second)
 
