@@ -40,14 +40,12 @@ def write_key(path: Path, *, seed: int = 0, drop: int = 0, hidden_as: str = "hid
             (hidden_as, HIDDEN_TOTAL, HIDDEN_BONAFIDE),
         ):
             rows += [(codec, "bonafide", phase)] * n_bonafide + [(codec, "spoof", phase)] * (n - n_bonafide)
-    attacks = {"eval": iter(rng.permutation(np.repeat(list(EVAL_ATTACKS), list(EVAL_ATTACKS.values()))))}
+    attacks = iter(rng.permutation(np.repeat(list(EVAL_ATTACKS), list(EVAL_ATTACKS.values()))))
     names = list(EVAL_ATTACKS)
     lines = []
     for at, (codec, label, phase) in enumerate(rows):
-        if label == "bonafide":
-            attack = "bonafide"
-        else:
-            attack = next(attacks["eval"]) if phase == "eval" else names[at % len(names)]
+        spoof_attack = next(attacks) if (label, phase) == ("spoof", "eval") else names[at % len(names)]
+        attack = "bonafide" if label == "bonafide" else spoof_attack
         routes = TRANSMISSIONS.get(codec, ("ita_tx", "sin_tx", "loc_tx"))
         trim = "notrim" if phase in ("eval", "progress") else "trim"
         lines.append(
