@@ -9,7 +9,7 @@ Channels are averaged. A recording at another rate is resampled with soxr at its
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,14 @@ Padding: TypeAlias = Literal["repeat", "zero", "none"]
 
 SAMPLE_RATE = 16_000
 
+# libsndfile's length of a stream whose encoder wrote into a pipe and so never knew it.
+UNKNOWN_FRAMES = 2**62
+# An MP3's length is an estimate from its bit rate unless its encoder wrote a table; it is right within a few frames.
+ESTIMATE_TOLERANCE = 0.05
+
 
 class AudioInfo(NamedTuple):
-    """What a file's header says; nothing is decoded."""
+    """What a file's header says; nothing is decoded. A stream of unknown length has -1 frames and lasts `nan` seconds."""
 
     sample_rate: int
     channels: int
@@ -51,7 +56,10 @@ def probe_audio(path: str | Path) -> AudioInfo:
         info = soundfile.info(str(file))
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise AudioError(f"not a readable sound file: {path} ({_first_line(error)})") from error
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.duration, f"{info.format}/{info.subtype}")
+    encoding = f"{info.format}/{info.subtype}"
+    if info.frames >= UNKNOWN_FRAMES:
+        return AudioInfo(info.samplerate, info.channels, -1, float("nan"), encoding)
+    return AudioInfo(info.samplerate, info.channels, info.frames, info.duration, encoding)
 
 
 def read_audio(path: str | Path, *, sample_rate: int = SAMPLE_RATE, max_duration_s: float | None = None) -> Audio:
@@ -80,23 +88,53 @@ def read_audio(path: str | Path, *, sample_rate: int = SAMPLE_RATE, max_duration
 
     info = probe_audio(path)
     if max_duration_s is not None and info.duration_s > max_duration_s:
-        raise AudioError(
-            f"{info.duration_s:.0f} s long, over the limit of {max_duration_s:g} s: {path}. "
-            "Cut it, or raise max_duration_s in the recipe."
-        )
+        raise _too_long(path, f"{info.duration_s:.0f} s", max_duration_s)
     try:
-        frames, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            frames = _read_stream(file, path, max_duration_s) if info.frames < 0 else file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"cannot decode {path} ({_first_line(error)}); the file is damaged or truncated") from error
     if len(frames) == 0:
         raise AudioError(f"no samples in {path}")
-    if len(frames) < info.frames:
+    promised = info.frames * (1 - ESTIMATE_TOLERANCE) if info.encoding.startswith("MP3") else info.frames
+    if len(frames) < promised:
         raise AudioError(f"truncated: {path} holds {len(frames)} of the {info.frames} samples that its header promises")
+    _refuse_cut_riff(Path(path))
     mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
     if not np.isfinite(mono).all():
         bad = int(np.count_nonzero(~np.isfinite(mono)))
         raise AudioError(f"{bad} of {len(mono)} samples are NaN or infinite in {path}")
-    return resample(np.ascontiguousarray(mono), rate, sample_rate)
+    resampled = resample(np.ascontiguousarray(mono), info.sample_rate, sample_rate)
+    if len(resampled) == 0:
+        raise AudioError(f"{len(mono)} samples at {info.sample_rate} Hz are less than one at {sample_rate} Hz: {path}")
+    return resampled
+
+
+def _read_stream(file: Any, path: str | Path, max_duration_s: float | None) -> Audio:
+    """Read block by block to the end, wherever that is."""
+    size, limit = 60 * file.samplerate, float("inf") if max_duration_s is None else max_duration_s * file.samplerate
+    blocks: list[Audio] = []
+    while not blocks or len(blocks[-1]) == size:
+        blocks.append(file.read(size, dtype="float32", always_2d=True))
+        if max_duration_s is not None and sum(map(len, blocks)) > limit:
+            raise _too_long(path, f"over {max_duration_s:g} s", max_duration_s)
+    return np.concatenate(blocks)
+
+
+def _refuse_cut_riff(path: Path) -> None:
+    """Raise `AudioError` for a WAV file shorter than its header says, which libsndfile reads without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = int.from_bytes(head[4:8], "little") + 8
+    is_known = head[:4] == b"RIFF" and 8 < promised < 2**31  # a writer into a pipe leaves 0 or a huge number
+    if is_known and path.stat().st_size < promised - 1:
+        raise AudioError(f"truncated: {path} holds {path.stat().st_size} of the {promised} bytes that its header promises")
+
+
+def _too_long(path: str | Path, length: str, max_duration_s: float) -> AudioError:
+    return AudioError(
+        f"{length} long, over the limit of {max_duration_s:g} s: {path}. Cut it, or raise max_duration_s in the recipe."
+    )
 
 
 def resample(audio: Audio, from_rate: int, to_rate: int) -> Audio:
@@ -113,10 +151,19 @@ def fit_length(audio: Audio, length: int, *, padding: Padding = "repeat") -> Aud
 
     `"repeat"` tiles the recording, as the ASVspoof baselines do; `"zero"` appends silence; `"none"` returns a
     shorter recording as it is. Fitting twice changes nothing.
+
+    Raises
+    ------
+    AudioError
+        If there is nothing to repeat.
+    RecipeError
+        If `padding` is none of the three.
     """
     if len(audio) >= length:
         return audio[:length]
     if padding == "repeat":
+        if len(audio) == 0:
+            raise AudioError("an empty recording cannot be repeated to fill a window")
         return np.tile(audio, -(-length // len(audio)))[:length]
     if padding == "zero":
         return np.concatenate([audio, np.zeros(length - len(audio), dtype=audio.dtype)])

@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spoofscope.errors import ScoresError
-from spoofscope.trials import BONAFIDE
+from spoofscope.trials import BONAFIDE, SPOOF
 
 OK = "ok"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Scores of one detector under one condition, beside the columns of their trials.
 
@@ -32,7 +32,8 @@ class Scores:
     Raises
     ------
     ScoresError
-        If a row marked `ok` has a score that is missing or not finite, or a row with a score is not marked `ok`.
+        If an id repeats, a label is not a label, a row has no status, a row marked `ok` has a score that is missing or not
+        finite, or a row with a score is not marked `ok`.
     """
 
     frame: pl.DataFrame
@@ -42,12 +43,21 @@ class Scores:
         for column in ("trial_id", "score", "status", "label"):
             if column not in self.frame.columns:
                 raise ScoresError(f"{self.name}: the score table has no column '{column}'")
+        if not self.frame["score"].dtype.is_numeric() and self.frame["score"].dtype != pl.Null:
+            raise ScoresError(f"{self.name}: the column 'score' holds {self.frame['score'].dtype}; it must hold numbers")
         object.__setattr__(self, "frame", self.frame.with_columns(pl.col("score").cast(pl.Float32)))
-        ok = pl.col("status") == OK
-        wrong = self.frame.filter((ok & ~pl.col("score").is_finite().fill_null(False)) | (~ok & pl.col("score").is_not_null()))
+        ok = (pl.col("status") == OK).fill_null(False)
+        finite = pl.col("score").is_finite().fill_null(False)
+        unlike = pl.col("status").is_null() | (ok & ~finite) | (~ok & pl.col("score").is_not_null())
+        self._refuse(unlike, "has status '{status}' and score {score}")
+        self._refuse(~pl.col("label").is_in([BONAFIDE, SPOOF]).fill_null(False), "has the label '{label}'")
+        self._refuse(pl.col("trial_id").is_duplicated(), "appears more than once")
+
+    def _refuse(self, is_wrong: pl.Expr, what: str) -> None:
+        wrong = self.frame.filter(is_wrong)
         if wrong.height:
             row = wrong.row(0, named=True)
-            raise ScoresError(f"{self.name}: trial '{row['trial_id']}' has status '{row['status']}' and score {row['score']}")
+            raise ScoresError(f"{self.name}: trial '{row['trial_id']}' {what.format_map(row)} ({wrong.height} such rows)")
 
     def __len__(self) -> int:
         return self.frame.height
@@ -103,14 +113,15 @@ def read_score_text(path: str | Path) -> pl.DataFrame:
         finite number; the message names the row.
     """
     import gzip
+    import zlib
 
     file = Path(path)
     if not file.is_file():
         raise ScoresError(f"no score file at {path}")
     try:
-        with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ScoresError(f"{path} is not a text of scores ({error})") from error
     if rows and rows[0][1][:2] == ["filename", "cm-score"]:
         rows = rows[1:]

@@ -20,9 +20,10 @@ NO_ATTACK = "-"
 REQUIRED = ("trial_id", "path", "label")
 OPTIONAL = {"attack": pl.String, "speaker": pl.String, "source": pl.String, "duration_s": pl.Float64}
 COLUMNS = (*REQUIRED, *OPTIONAL)
+TEXTS = [column for column, dtype in OPTIONAL.items() if dtype == pl.String]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trials:
     """An immutable table of trials with the name of the set that they are.
 
@@ -43,7 +44,8 @@ class Trials:
     Raises
     ------
     TrialsError
-        If a column is missing, an id repeats, a label is not a label, or a bona fide trial names an attack.
+        If a column is missing, an id repeats, a label is not a label, a duration is not a number of seconds above 0, or a bona
+        fide trial names an attack.
     """
 
     frame: pl.DataFrame
@@ -85,9 +87,9 @@ class Trials:
 
     def digest(self) -> str:
         """SHA-256 over every column, in order: two tables with one digest hold the same trials."""
-        digest = hashlib.sha256(repr(self.frame.schema).encode())
+        digest = hashlib.sha256()
         for column in self.frame.iter_columns():
-            digest.update(column.name.encode())
+            digest.update(f"\x1d{column.name}\x1f{column.dtype}\x1f".encode())
             digest.update("\x1e".join("\x00" if value is None else str(value) for value in column).encode())
         return digest.hexdigest()
 
@@ -107,14 +109,15 @@ class Trials:
         Trials
             Exactly `min(size, len(self))` trials, in the order of the protocol.
         """
+        if size < 1:
+            raise TrialsError(f"cannot draw {size} trials of {self.name}; the size of a subset is at least 1")
         missing = [column for column in by if column not in self.frame.columns]
         if missing:
             raise TrialsError(f"cannot stratify {self.name} by {missing[0]}: it has {', '.join(self.frame.columns)}")
         if size >= len(self):
             return self
-        rng = np.random.default_rng(seed)
-        shuffled = self.frame.with_row_index("_row").sample(fraction=1.0, shuffle=True, seed=int(rng.integers(2**31)))
-        stratum = ["label", *by[:1]]
+        shuffled = self.frame.with_row_index("_row")[np.random.default_rng(seed).permutation(len(self))]
+        stratum = list(dict.fromkeys(("label", *by[:1])))
         turn = pl.col("_row").cum_count().over([*stratum, *by[1:]]) if by[1:] else pl.lit(0)
         order = shuffled.with_columns(turn.alias("_turn")).sort("_turn", maintain_order=True)
         counts = order.group_by(stratum, maintain_order=True).len().sort(stratum)
@@ -146,9 +149,16 @@ def _validated(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         raise TrialsError(f"{name}: the table has no rows")
     frame = frame.with_columns(pl.col(column).cast(pl.String) for column in REQUIRED)
     added = [pl.lit(None, dtype=dtype).alias(column) for column, dtype in OPTIONAL.items() if column not in frame.columns]
-    frame = frame.with_columns(added).with_columns(
-        pl.col(column).cast(dtype, strict=False) for column, dtype in OPTIONAL.items()
+    frame = frame.with_columns(added)
+    seconds = pl.col("duration_s").cast(pl.Float64, strict=False)
+    _check_column(
+        frame,
+        name,
+        "duration_s",
+        pl.col("duration_s").is_not_null() & ~(seconds.is_finite() & (seconds > 0)).fill_null(False),
+        "is not a number of seconds above 0",
     )
+    frame = frame.with_columns(seconds, *(pl.col(column).cast(pl.String).replace("", None) for column in TEXTS))
     _check_column(frame, name, "trial_id", pl.col("trial_id").is_null() | (pl.col("trial_id") == ""), "is empty")
     _check_column(frame, name, "path", pl.col("path").is_null() | (pl.col("path") == ""), "is empty")
     _check_column(
