@@ -36,9 +36,12 @@ class Registry(Generic[T]):
         self._entry_points_loaded = False
 
     def add(self, name: str, thing: T, *, origin: str) -> None:
-        """Register `thing` under `name`; a second file offering the same name is an error naming both."""
+        """Register `thing` under `name`; another thing offering the same name is an error naming both files.
+
+        A file that is imported again may offer its things again.
+        """
         known = self._origins.get(name)
-        if known is not None and known != origin:
+        if known is not None and (known != origin or _qualname(self._things[name]) != _qualname(thing)):
             raise PluginError(f"two {self.kind}s are named '{name}': one in {known}, one in {origin}. Rename one of them.")
         self._things[name] = thing
         self._origins[name] = origin
@@ -70,23 +73,22 @@ class Registry(Generic[T]):
             yield name, self._things[name]
 
     def origin(self, name: str) -> str:
-        """Name the module that registered `name`."""
+        """Name the file that registered `name`."""
         self.get(name)
         return self._origins[name]
 
     def _load_room(self) -> None:
         if self._room_loaded:
             return
-        self._room_loaded = True
         package = importlib.import_module(self.room)
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{self.room}.{module.name}")
+        self._room_loaded = True
 
     def _load_entry_points(self) -> None:
         if self._entry_points_loaded:
             return
-        self._entry_points_loaded = True
         for entry in entry_points(group=self.room):
             try:
                 entry.load()
@@ -94,6 +96,7 @@ class Registry(Generic[T]):
                 raise
             except Exception as error:  # a plug-in's edge: anything may come out of it
                 self._broken[entry.value] = f"{type(error).__name__}: {error}"
+        self._entry_points_loaded = True  # only now: a clash of names is raised again, not forgotten
 
     def _missed(self, name: str) -> str:
         known = sorted(self._things)
@@ -104,8 +107,13 @@ class Registry(Generic[T]):
 
 
 def origin_of(thing: Callable[..., object] | type) -> str:
-    """Name the module that a registered class or function comes from."""
-    return thing.__module__
+    """Name the file that a registered class or function comes from, or its module where there is no file."""
+    module = sys.modules.get(thing.__module__)
+    return getattr(module, "__file__", None) or thing.__module__
+
+
+def _qualname(thing: object) -> str:
+    return getattr(thing, "__qualname__", repr(thing))
 
 
 def load_plugin(path: str | Path) -> None:
@@ -123,7 +131,8 @@ def load_plugin(path: str | Path) -> None:
     if not file.is_file():
         raise PluginError(f"no plug-in file at {path}. Give the path of a Python file, relative to the recipe.")
     spec = importlib.util.spec_from_file_location(module_name, file)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise PluginError(f"the plug-in {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
