@@ -10,20 +10,21 @@ speech synthesis", Speech Communication 67, 2015 (the roles of F0, envelope and 
 from __future__ import annotations
 
 import itertools
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio
 
-Signal = NDArray[np.float64]
-Spectra = NDArray[np.complex128]
+Signal: TypeAlias = NDArray[np.floating[Any]]
+Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 HOP = 80
 """Samples (5 ms) between analysis frames."""
 
-FFT = 1024
+FFT = 960
 BINS = FFT // 2 + 1
 F0_MIN_HZ = 65.0
 F0_MAX_HZ = 400.0
@@ -43,16 +44,14 @@ class Analysis:
     """
 
     def __init__(self, audio: Audio | Signal) -> None:
-        self.audio: Signal = np.asarray(audio, dtype=np.float64)
+        self.audio: Signal = np.asarray(audio, dtype=np.float32)
 
     def __len__(self) -> int:
         return len(self.audio)
 
     @cached_property
     def _frames_power(self) -> Signal:
-        window = np.hanning(640)
-        spectra: Signal = np.abs(_rfft(framed(self.audio, 640, HOP) * window, 2048)) ** 2
-        return spectra
+        return _power(_rfft(framed(self.audio, 640, HOP) * _hann(640), 1024))
 
     @cached_property
     def f0_hz(self) -> Signal:
@@ -61,19 +60,17 @@ class Analysis:
 
     @cached_property
     def envelope(self) -> Signal:
-        """(frames, 513) power envelope, smoothed over a fundamental's width."""
+        """(frames, 481) power envelope, smoothed over a fundamental's width."""
         f0 = np.where(self.f0_hz > 0, self.f0_hz, 250.0)
-        power = np.abs(_rfft(framed(self.audio, 480, HOP) * np.hanning(480), FFT)) ** 2 / (0.375 * 480)
-        cepstrum = _irfft(np.log(power + 1e-9), FFT)
-        quefrency_s = np.minimum(np.arange(FFT), FFT - np.arange(FFT)) / SAMPLE_RATE
-        turns = np.outer(f0, quefrency_s)
+        power = _power(_rfft(framed(self.audio, 480, HOP) * _hann(480), FFT)) / np.float32(0.375 * 480)
+        cepstrum = _irfft(np.log(power + np.float32(1e-9)), FFT)[:, :BINS]
+        turns = np.outer(f0, np.arange(BINS) / SAMPLE_RATE).astype(np.float32)
         lifter = np.sinc(turns) * (1.18 - 0.18 * np.cos(2 * np.pi * turns))
-        envelope: Signal = np.exp(_rfft(cepstrum * lifter, FFT).real)
-        return envelope
+        return np.exp(log_spectrum(cepstrum * lifter))
 
     @cached_property
     def aperiodicity(self) -> Signal:
-        """(frames, 513) share of the power that is noise, 1 where unvoiced."""
+        """(frames, 481) share of the power that is noise, 1 where unvoiced."""
         return _aperiodicity(self._frames_power, self.f0_hz)
 
 
@@ -86,8 +83,7 @@ def istft(spectra: Spectra, length: int, *, hop: int) -> Signal:
     """Signal of `length` samples whose short-time spectra are nearest to `spectra` in the least-squares sense."""
     size = 2 * (spectra.shape[1] - 1)
     frames = _irfft(spectra, size) * _hann(size)
-    weight = np.tile(_hann(size) ** 2, (len(frames), 1))
-    return overlap_add(frames, hop, length, size) / np.maximum(overlap_add(weight, hop, length, size), 1e-3)
+    return overlap_add(frames, hop, length) / _overlap_weight(len(frames), size, hop, length)
 
 
 def framed(audio: Signal, size: int, hop: int) -> Signal:
@@ -97,10 +93,11 @@ def framed(audio: Signal, size: int, hop: int) -> Signal:
     return np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:count]
 
 
-def overlap_add(frames: Signal, hop: int, length: int, size: int) -> Signal:
-    """Sum frames that were centred on every `hop`-th sample; `size` must be a multiple of `hop`."""
-    count, parts = len(frames), size // hop
-    total = np.zeros((count + parts, hop))
+def overlap_add(frames: Signal, hop: int, length: int) -> Signal:
+    """Sum frames that were centred on every `hop`-th sample; their size must be a multiple of it."""
+    count, size = frames.shape
+    parts = size // hop
+    total = np.zeros((count + parts, hop), dtype=frames.dtype)
     for part in range(parts):
         total[part : part + count] += frames[:, part * hop : (part + 1) * hop]
     flat = total.reshape(-1)[size // 2 :]
@@ -122,7 +119,7 @@ def track_f0(power: Signal, window: int) -> Signal:
     """
     lags = np.arange(int(SAMPLE_RATE / F0_MAX_HZ), int(SAMPLE_RATE / F0_MIN_HZ) + 1)
     correlation = _irfft(power, 2 * (power.shape[1] - 1))
-    shape = np.correlate(np.hanning(window), np.hanning(window), "full")[window - 1 :]
+    shape = np.correlate(_hann(window), _hann(window), "full")[window - 1 :]
     normal = correlation[:, lags] / (correlation[:, :1] + 1e-9) * (shape[0] / shape[lags])
     normal -= 0.0003 * lags
     candidates = np.argpartition(-_peaks_only(normal), 4, axis=1)[:, :4]
@@ -137,7 +134,7 @@ def track_f0(power: Signal, window: int) -> Signal:
 
 def lpc(audio: Signal, *, order: int, size: int, hop: int) -> tuple[Signal, Signal]:
     """Predictor polynomials (frames, order + 1) and residual root mean squares (frames,) by autocorrelation."""
-    frames = framed(audio, size, hop) * _hann(size)
+    frames = framed(audio.astype(np.float64), size, hop) * _hann(size)
     correlation = _irfft(np.abs(_rfft(frames, 2 * size)) ** 2, 2 * size)[:, : order + 1]
     correlation[:, 0] = correlation[:, 0] * 1.0001 + 1e-7
     index = np.abs(np.subtract.outer(np.arange(order), np.arange(order)))
@@ -147,13 +144,22 @@ def lpc(audio: Signal, *, order: int, size: int, hop: int) -> tuple[Signal, Sign
     return polynomials, np.sqrt(np.maximum(power, 1e-12) / (0.375 * size))
 
 
+def log_spectrum(cepstrum: Signal) -> Signal:
+    """Log spectrum, (frames, 481), of the first half of an even cepstrum."""
+    from scipy.fft import dct
+
+    spectrum: Signal = dct(cepstrum, type=1, axis=1)
+    return spectrum
+
+
 def mel_matrix(bands: int, size: int) -> Signal:
-    """Triangular filters, equally wide in mel up to 8 kHz, each summing to one; (bands, size / 2 + 1)."""
+    """Triangular filters up to 8 kHz, equally wide in mel but never under two bins, each summing to one; (bands, bins)."""
     top = 2595 * np.log10(1 + 8000 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
     hertz = np.arange(size // 2 + 1) * SAMPLE_RATE / size
-    rise = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    fall = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
+    bin_hz = SAMPLE_RATE / size
+    rise = 1 + (hertz - edges[1:-1, None]) / np.maximum(edges[1:-1] - edges[:-2], bin_hz)[:, None]
+    fall = 1 - (hertz - edges[1:-1, None]) / np.maximum(edges[2:] - edges[1:-1], bin_hz)[:, None]
     filters: Signal = np.maximum(0, np.minimum(rise, fall)) + 1e-8
     return filters / filters.sum(axis=1, keepdims=True)
 
@@ -209,8 +215,20 @@ def _parabolic(rows: Signal, lags: NDArray[np.int64], chosen: NDArray[np.int64])
     return refined
 
 
+@lru_cache(maxsize=8)
 def _hann(size: int) -> Signal:
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _overlap_weight(count: int, size: int, hop: int, length: int) -> Signal:
+    weight: Signal = np.maximum(overlap_add(np.tile(_hann(size) ** 2, (count, 1)), hop, length), np.float32(1e-3))
+    return weight
+
+
+def _power(spectra: Spectra) -> Signal:
+    power: Signal = spectra.real**2 + spectra.imag**2
+    return power
 
 
 def _rfft(frames: Signal, size: int) -> Spectra:

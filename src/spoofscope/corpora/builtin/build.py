@@ -201,9 +201,26 @@ def _mapped(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterator
         return
     pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_die_with_parent)
     try:
-        yield pool.map(work, tasks, chunksize=max(1, min(4, len(tasks) // (4 * workers))))
+        with _one_thread_each():
+            results = pool.map(work, tasks, chunksize=max(1, min(4, len(tasks) // (4 * workers))))
+        yield results
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start inside use one thread for linear algebra: the cores are taken by their siblings."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _die_with_parent() -> None:

@@ -57,8 +57,8 @@ def _held(values: Signal, n: int) -> Signal:
 def _inverse(audio: Signal, polynomials: Signal) -> Signal:
     from scipy.signal import lfilter
 
-    out = np.empty_like(audio)
-    padded = np.pad(audio, (ORDER, 0))
+    out = np.empty(len(audio))
+    padded = np.pad(audio.astype(np.float64), (ORDER, 0))
     for start in range(0, len(audio), STEP):
         piece = padded[start : start + ORDER + STEP]
         out[start : start + STEP] = lfilter(polynomials[start // STEP], [1.0], piece)[ORDER:]

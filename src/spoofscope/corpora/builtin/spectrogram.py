@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, resample
 from spoofscope.corpora.builtin.analysis import Analysis, Signal, istft, mel_matrix, stft
@@ -27,13 +28,13 @@ def magnitudes(speech: Analysis) -> Signal:
 
 def through_mel(magnitude: Signal, *, bands: int) -> Signal:
     """Reduce a magnitude spectrogram to mel bands and spread it back over the bins."""
-    matrix, inverse = _mel_pair(bands)
-    return np.maximum(magnitude @ matrix.T @ inverse.T, 0)
+    matrix, spread = _mel_pair(bands)
+    return magnitude @ matrix.T @ spread.T
 
 
 def quantised_mel(magnitude: Signal, rng: np.random.Generator, *, bands: int, codes: int) -> Signal:
     """Replace each mel frame by the nearest of `codes` codewords learnt on the utterance itself."""
-    matrix, inverse = _mel_pair(bands)
+    matrix, spread = _mel_pair(bands)
     log = np.log(magnitude @ matrix.T + 1e-6)
     book = log[rng.choice(len(log), size=min(codes, len(log)), replace=False)]
     for _ in range(6):
@@ -42,18 +43,19 @@ def quantised_mel(magnitude: Signal, rng: np.random.Generator, *, bands: int, co
         sums = np.zeros_like(book)
         np.add.at(sums, nearest, log)
         book = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], book)
-    return np.maximum(np.exp(book[_nearest(log, book)]) @ inverse.T, 0)
+    return np.exp(book[_nearest(log, book)]) @ spread.T
 
 
 def griffin_lim(magnitude: Signal, length: int, rng: np.random.Generator, *, iterations: int) -> Signal:
     """Find a signal with this magnitude spectrogram, from random phase, with fast Griffin-Lim's momentum of 0.9."""
-    spectra = magnitude * np.exp(2j * np.pi * rng.random(magnitude.shape))
+    turns = 2 * np.pi * rng.random(magnitude.shape, dtype=np.float32)
+    spectra = magnitude * (np.cos(turns) + 1j * np.sin(turns))
     previous = spectra
     for _ in range(iterations):
         consistent = stft(istft(spectra, length, hop=HOP), size=SIZE, hop=HOP)
         ahead = consistent + 0.9 * (consistent - previous)
         previous = consistent
-        spectra = magnitude * ahead / (np.abs(ahead) + 1e-12)
+        spectra = magnitude * ahead / (np.abs(ahead) + np.float32(1e-9))
     return istft(spectra, length, hop=HOP)
 
 
@@ -84,10 +86,10 @@ def shifted(speech: Analysis, *, factor: float) -> Signal:
 @lru_cache(maxsize=4)
 def _mel_pair(bands: int) -> tuple[Signal, Signal]:
     matrix = mel_matrix(bands, SIZE)
-    return matrix, np.linalg.pinv(matrix)
+    spread = matrix.T / matrix.sum(axis=0)[:, None]
+    return matrix.astype(np.float32), spread.astype(np.float32)
 
 
-def _nearest(points: Signal, book: Signal) -> Signal:
+def _nearest(points: Signal, book: Signal) -> NDArray[np.int64]:
     distance = np.sum(book**2, axis=1) - 2 * points @ book.T
-    nearest: Signal = distance.argmin(axis=1)
-    return nearest
+    return distance.argmin(axis=1).astype(np.int64)

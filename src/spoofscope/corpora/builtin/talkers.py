@@ -23,7 +23,10 @@ Signal = NDArray[np.float64]
 
 OVERSAMPLING = 4
 STEP = 40
-"""Samples (2.5 ms) for which the vocal tract stands still."""
+"""Samples (2.5 ms) per value of a track."""
+
+STILL = 2
+"""Steps for which the vocal tract stands still."""
 
 VOWELS_HZ = np.array(
     [
@@ -215,10 +218,11 @@ def _voice(talker: Talker, score: _Score, rng: np.random.Generator) -> tuple[Sig
 
 
 def _tract(talker: Talker, formants_hz: Signal, excitation: Signal, rng: np.random.Generator) -> Signal:
-    """Cascade of resonators whose frequencies move every `STEP` samples, state carried over."""
+    """Cascade of resonators whose frequencies move every `STILL` steps, state carried over."""
     from scipy.signal import sosfilt
 
-    steps = len(formants_hz)
+    formants_hz = formants_hz[::STILL]
+    steps, still = len(formants_hz), STEP * STILL
     upper = np.array([3500.0, 4500.0, 5600.0, 6700.0]) * talker.tract * rng.uniform(0.98, 1.02, size=4)
     upper = upper[upper < 7500]
     centres = np.hstack([formants_hz, np.tile(upper, (steps, 1))])
@@ -232,7 +236,7 @@ def _tract(talker: Talker, formants_hz: Signal, excitation: Signal, rng: np.rand
     state = np.zeros((centres.shape[1], 2))
     out = np.empty_like(excitation)
     for step in range(steps):
-        block = slice(step * STEP, (step + 1) * STEP)
+        block = slice(step * still, (step + 1) * still)
         out[block], state = sosfilt(sections[step], excitation[block], zi=state)
     return out
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spoofscope.audio import SAMPLE_RATE
-from spoofscope.corpora.builtin.analysis import BINS, FFT, HOP, Analysis, Signal, istft, stft
+from spoofscope.corpora.builtin.analysis import BINS, FFT, HOP, Analysis, Signal, Spectra, istft, log_spectrum, stft
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a parametric vocoder transmits: `f0_hz` (frames,), `envelope` and `aperiodicity` (frames, 513)."""
+    """What a parametric vocoder transmits: `f0_hz` (frames,), `envelope` and `aperiodicity` (frames, 481)."""
 
     f0_hz: Signal
     envelope: Signal
@@ -26,18 +26,18 @@ def analysed(speech: Analysis) -> Parameters:
 
 def smoothed(parameters: Parameters, *, frames: float, cepstra: int) -> Parameters:
     """Over-smooth as statistical parametric synthesis does: over time, and to the first cepstra of the envelope."""
-    from scipy.fft import irfft, rfft
+    from scipy.fft import irfft
     from scipy.ndimage import gaussian_filter1d
 
     log = gaussian_filter1d(np.log(parameters.envelope), frames, axis=0)
-    cepstrum = irfft(log, FFT, axis=1)
-    cepstrum[:, cepstra : FFT - cepstra + 1] = 0
+    cepstrum = irfft(log, FFT, axis=1)[:, :BINS]
+    cepstrum[:, cepstra:] = 0
     voiced = parameters.f0_hz > 0
     f0 = parameters.f0_hz
     if voiced.any():
         contour = np.interp(np.arange(len(f0)), np.flatnonzero(voiced), f0[voiced])
         f0 = np.where(voiced, gaussian_filter1d(contour, 2 * frames), 0.0)
-    return replace(parameters, f0_hz=f0, envelope=np.exp(rfft(cepstrum, axis=1).real))
+    return replace(parameters, f0_hz=f0, envelope=np.exp(log_spectrum(cepstrum)))
 
 
 def converted(parameters: Parameters, *, f0_factor: float, warp: float) -> Parameters:
@@ -61,7 +61,7 @@ def monotone(parameters: Parameters) -> Parameters:
 def synthesise(parameters: Parameters, length: int, rng: np.random.Generator) -> Signal:
     """Filter pulses and noise by the minimum-phase envelope; `length` samples."""
     pulses = stft(_pulses(parameters.f0_hz, length), size=FFT, hop=HOP)
-    noise = stft(rng.standard_normal(length), size=FFT, hop=HOP)
+    noise = stft(rng.standard_normal(length, dtype=np.float32), size=FFT, hop=HOP)
     source = pulses * np.sqrt(1 - parameters.aperiodicity) + noise * np.sqrt(parameters.aperiodicity)
     return istft(source * _minimum_phase(parameters.envelope), length, hop=HOP)
 
@@ -77,8 +77,8 @@ def harmonics_and_noise(parameters: Parameters, length: int, rng: np.random.Gene
     at = np.arange(length) / HOP
     frames = np.arange(len(parameters.f0_hz))
     voiced = parameters.f0_hz > 0
-    noise = stft(rng.standard_normal(length), size=FFT, hop=HOP)
-    out = istft(noise * np.sqrt(parameters.envelope * parameters.aperiodicity), length, hop=HOP)
+    noise = stft(rng.standard_normal(length, dtype=np.float32), size=FFT, hop=HOP)
+    out = istft(noise * np.sqrt(parameters.envelope * parameters.aperiodicity), length, hop=HOP).astype(np.float64)
     if not voiced.any():
         return out
     contour = np.interp(frames, np.flatnonzero(voiced), parameters.f0_hz[voiced])
@@ -105,17 +105,17 @@ def _pulses(f0_hz: Signal, length: int) -> Signal:
     step = phase[marks] - phase[marks - 1]
     early = (phase[marks] - np.floor(phase[marks])) / step
     height = np.sqrt(1 / step)
-    train = np.zeros(length)
+    train = np.zeros(length, dtype=np.float32)
     train[marks] = height * (1 - early)
     train[marks - 1] += height * early
     return train
 
 
-def _minimum_phase(envelope: Signal) -> Signal:
+def _minimum_phase(envelope: Signal) -> Spectra:
     from scipy.fft import irfft, rfft
 
-    cepstrum = irfft(0.5 * np.log(envelope), FFT, axis=1)
-    cepstrum[:, 1 : FFT // 2] *= 2
-    cepstrum[:, FFT // 2 + 1 :] = 0
-    response: Signal = np.exp(rfft(cepstrum, axis=1))
+    cepstrum = irfft(np.log(envelope), FFT, axis=1)[:, :BINS]
+    cepstrum[:, [0, -1]] *= 0.5
+    phase = rfft(cepstrum, FFT, axis=1).imag
+    response: Spectra = np.sqrt(envelope) * (np.cos(phase) + 1j * np.sin(phase))
     return response
