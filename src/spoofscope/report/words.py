@@ -1,0 +1,86 @@
+"""Numbers as people read them: percentages, intervals and plurals, each missing quantity an en dash."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "–"
+THIN_SPACE = "\u202f"
+
+
+def is_missing(value: float | None) -> bool:
+    """Tell whether a quantity does not exist."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction as a percentage: 0.0812 is `8.1 %`. What would round to 0 without being 0 is `< 0.1 %`."""
+    if value is None or is_missing(value):
+        return MISSING
+    return f"{points(value, digits)}{THIN_SPACE}%"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """Return a fraction times 100, without the sign of percent."""
+    if value is None or is_missing(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    smallest = 10.0**-digits
+    if abs(value) * 100 < smallest / 2:
+        return f"{'<' if value > 0 else '>'}{THIN_SPACE}{'' if value > 0 else minus('-')}{smallest:.{digits}f}"
+    return minus(f"{100 * value:.{digits}f}")
+
+
+def signed_points(value: float | None, digits: int = 1) -> str:
+    """Return a difference of fractions in percentage points, always with its sign: `+23.1`, `−0.4`."""
+    if value is None or is_missing(value):
+        return MISSING
+    return minus(f"{100 * value:+.{digits}f}")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a figure that is not a rate with so many significant digits."""
+    if value is None or is_missing(value):
+        return MISSING
+    if float(value).is_integer() and abs(value) < 1e15:
+        return minus(f"{value:,.0f}")
+    return (
+        minus(f"{value:,.{digits}g}")
+        if 1e-3 <= abs(value) < 10**digits
+        else minus(f"{value:,.{digits - 1}e}" if abs(value) < 1e-3 else f"{value:,.0f}")
+    )
+
+
+def count(value: int | None) -> str:
+    """Return a count with its thousands set apart."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def one_in(value: float | None) -> str:
+    """Return a rate as `1 in 12`; empty where that says nothing (0, or above two in five)."""
+    if value is None or is_missing(value) or not 0 < value <= 0.4:
+        return ""
+    return f"1 in {round(1 / value):,}"
+
+
+def minus(text: str) -> str:
+    """Return a number's text with a true minus sign."""
+    return text.replace("-", "−")
+
+
+def plural(many: int, noun: str) -> str:
+    """Return `1 attack`, `2 attacks`."""
+    return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
+
+
+def in_words(items: list[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def short(text: Any, length: int = 28) -> str:
+    """Return a text cut to a length, with an ellipsis where something is lost."""
+    words = str(text)
+    return words if len(words) <= length else f"{words[: length - 1]}…"
