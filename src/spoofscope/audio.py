@@ -9,7 +9,7 @@ Channels are averaged. A recording at another rate is resampled with soxr at its
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,10 @@ def read_audio(path: str | Path, *, sample_rate: int = SAMPLE_RATE, max_duration
     if max_duration_s is not None and info.duration_s > max_duration_s:
         raise _too_long(path, f"{info.duration_s:.0f} s", max_duration_s)
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            frames = _read_stream(file, path, max_duration_s) if info.frames < 0 else file.read(dtype="float32", always_2d=True)
+        if info.frames < 0:
+            frames = _read_stream(path, max_duration_s)
+        else:
+            frames, _ = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"cannot decode {path} ({_first_line(error)}); the file is damaged or truncated") from error
     if len(frames) == 0:
@@ -110,15 +112,23 @@ def read_audio(path: str | Path, *, sample_rate: int = SAMPLE_RATE, max_duration
     return resampled
 
 
-def _read_stream(file: Any, path: str | Path, max_duration_s: float | None) -> Audio:
-    """Read block by block to the end, wherever that is."""
-    size, limit = 60 * file.samplerate, float("inf") if max_duration_s is None else max_duration_s * file.samplerate
+def _read_stream(path: str | Path, max_duration_s: float | None) -> Audio:
+    """Decode a stream of unknown length, (n, channels), frame by frame: libsndfile cannot, for it must seek."""
+    import av
+
     blocks: list[Audio] = []
-    while not blocks or len(blocks[-1]) == size:
-        blocks.append(file.read(size, dtype="float32", always_2d=True))
-        if max_duration_s is not None and sum(map(len, blocks)) > limit:
-            raise _too_long(path, f"over {max_duration_s:g} s", max_duration_s)
-    return np.concatenate(blocks)
+    seconds = 0.0
+    try:
+        with av.open(str(path)) as container:
+            to_float = av.AudioResampler(format="fltp")
+            for frame in (out for packed in container.decode(audio=0) for out in to_float.resample(packed)):
+                blocks.append(frame.to_ndarray().T)
+                seconds += frame.samples / frame.sample_rate
+                if max_duration_s is not None and seconds > max_duration_s:
+                    raise _too_long(path, f"more than {max_duration_s:g} s", max_duration_s)
+    except av.FFmpegError as error:
+        raise AudioError(f"cannot decode {path} ({_first_line(error)}); the file is damaged or truncated") from error
+    return np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float32)
 
 
 def _refuse_cut_riff(path: Path) -> None:

@@ -4,10 +4,10 @@ import gzip
 from pathlib import Path
 
 import pytest
+from tests.keys import write_key
 
 from spoofscope.corpora.asvspoof2019_la import CARD, ASVspoof2019LA
 from spoofscope.errors import CorpusError, TrialsError, UnknownName
-from tests.keys import write_key
 
 PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
 
@@ -103,7 +103,7 @@ def test_blank_lines_and_tabs_do_not_shift_the_line_numbers(tmp_path):
 def test_a_repeated_trial_is_an_error(tmp_path, dev):
     file = tmp_path / "list.txt"
     file.write_text(dev + dev.splitlines()[7])
-    with pytest.raises(TrialsError, match="trial_id appears more than once .*LA_D_0000007"):
+    with pytest.raises(TrialsError, match=r"trial_id appears more than once .*LA_D_0000007"):
         ASVspoof2019LA().trials("dev", protocol_file=file)
 
 

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.keys import CODEC_TOTAL, EVAL_ATTACKS, EVAL_CODECS, write_key
 
 from spoofscope.corpora.asvspoof2021_la import ASVspoof2021LA
 from spoofscope.errors import CorpusError, UnknownName
-from tests.keys import CODEC_TOTAL, EVAL_ATTACKS, EVAL_CODECS, write_key
 
 PHASES = ("eval", "progress", "hidden")
 
@@ -74,7 +74,7 @@ def test_the_whole_key_is_read_in_less_than_a_second(root):
 
 
 def test_all_is_refused_because_no_published_figure_is_on_it(root):
-    with pytest.raises(UnknownName, match="three disjoint sets .* published figures are on eval alone.* 'pooled'"):
+    with pytest.raises(UnknownName, match=r"three disjoint sets .* published figures are on eval alone.* 'pooled'"):
         ASVspoof2021LA().trials("all", root=root)
 
 

@@ -54,9 +54,11 @@ def test_linked_folders_are_followed_once(root):
 
 def test_a_missing_class_says_what_the_folder_holds(root):
     (root / "spoof").rename(root / "fake")
-    with pytest.raises(CorpusError, match=r"no folder 'spoof' in .*set; it needs bonafide/ and spoof/ and holds bonafide, fake"):
+    with pytest.raises(
+        CorpusError, match=r"no folder 'spoof' in .*set; it needs bonafide/ and spoof/ and holds bonafide, fake"
+    ):
         Folder().trials(root=root)
-    with pytest.raises(CorpusError, match="no folder 'bonafide' in .*holds nothing"):
+    with pytest.raises(CorpusError, match=r"no folder 'bonafide' in .*holds nothing"):
         Folder().trials(root=root / "absent")
     with pytest.raises(CorpusError, match="give root="):
         Folder().trials()

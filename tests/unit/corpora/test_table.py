@@ -44,9 +44,7 @@ def test_paths_are_relative_to_the_root_where_one_is_given(table, tmp_path):
 def test_a_table_without_ids_uses_its_paths(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("file,class\na.wav,real\nb.wav,fake\n")
-    trials = Table().trials(
-        path=file, columns={"file": "path", "class": "label"}, labels={"real": "bonafide", "fake": "spoof"}
-    )
+    trials = Table().trials(path=file, columns={"file": "path", "class": "label"}, labels={"real": "bonafide", "fake": "spoof"})
     assert trials.ids == ["a.wav", "b.wav"]
     assert trials.counts == (1, 1)
     assert trials.frame["attack"].to_list() == ["-", "unknown"]
@@ -96,7 +94,10 @@ def test_row_numbers_are_those_of_the_file_whatever_the_protocol(tmp_path):
 def test_a_duration_that_is_no_number_is_not_swallowed(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("path,label,duration_s\na,spoof,1.0\nb,bonafide,long\n")
-    with pytest.raises(TrialsError, match=r"duration_s is not a number of seconds above 0 in 1 of 2 rows \(first: row 2, trial 'b', duration_s 'long'"):
+    with pytest.raises(
+        TrialsError,
+        match=r"duration_s is not a number of seconds above 0 in 1 of 2 rows \(first: row 2, trial 'b', duration_s 'long'",
+    ):
         Table().trials(path=file)
 
 
