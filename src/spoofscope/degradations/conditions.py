@@ -171,7 +171,8 @@ def _sweep(name: str, steps: Sequence[Degradation], windows: Windows | None) -> 
         return f"windows ({extra})" if extra else "windows", windows.window_s, "s"
     if len(steps) == 1 and windows is None and steps[0].swept:
         step = steps[0]
-        words = [str(getattr(step, f.name)) for f in fields(step) if isinstance(getattr(step, f.name), str)]  # type: ignore[arg-type]
+        settings = [(at, getattr(step, field.name), field.default) for at, field in enumerate(fields(step))]  # type: ignore[arg-type]
+        words = [value for at, value, default in settings if isinstance(value, str) and (at == 0 or value != default)]
         unit = next((unit for suffix, unit in _UNITS.items() if step.swept.endswith(suffix)), "")
         return " ".join([step.name, *words]), float(getattr(step, step.swept)), unit
     return (name if name in NAMED else ""), None, ""
