@@ -135,7 +135,7 @@ class Flipped:
         return (lambda trial_ids: -value(trial_ids)) if name == "lookup" else value
 
 
-def build_detector(name: str, **options: Any) -> Detector:
+def build_detector(name: str, /, **options: Any) -> Detector:
     """Build the detector called `name` with its settings, its scores turned so that higher is more bona fide.
 
     Raises
