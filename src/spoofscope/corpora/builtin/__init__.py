@@ -84,8 +84,8 @@ def build_builtin(
     key = corpus_key(sizes, seed)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     folder = Path(root) if root is not None else cache_folder(digest)
-    frame = finished(folder, key)
-    if frame is None:
+    built = finished(folder, key)
+    if built is None:
         settings = Settings(folder=folder, seed=seed, max_speech_s=MAX_SPEECH_S)
-        frame, _ = build(plan(sizes, seed), settings, workers=workers, title="Building the corpus", key=key)
-    return frame, folder
+        built = build(plan(sizes, seed), settings, workers=workers, title="Building the corpus", key=key)
+    return built.frame, folder

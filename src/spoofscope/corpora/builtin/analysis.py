@@ -153,7 +153,7 @@ def log_spectrum(cepstrum: Signal) -> Signal:
 
 
 def mel_matrix(bands: int, size: int) -> Signal:
-    """Triangular filters up to 8 kHz, equally wide in mel but never under two bins, each summing to one; (bands, bins)."""
+    """Triangular filters up to 8 kHz, equally wide in mel but at least two bins, each summing to one; (bands, bins)."""
     top = 2595 * np.log10(1 + 8000 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
     hertz = np.arange(size // 2 + 1) * SAMPLE_RATE / size
@@ -161,7 +161,8 @@ def mel_matrix(bands: int, size: int) -> Signal:
     rise = 1 + (hertz - edges[1:-1, None]) / np.maximum(edges[1:-1] - edges[:-2], bin_hz)[:, None]
     fall = 1 - (hertz - edges[1:-1, None]) / np.maximum(edges[2:] - edges[1:-1], bin_hz)[:, None]
     filters: Signal = np.maximum(0, np.minimum(rise, fall)) + 1e-8
-    return filters / filters.sum(axis=1, keepdims=True)
+    filters /= filters.sum(axis=1, keepdims=True)
+    return filters
 
 
 def _aperiodicity(power: Signal, f0_hz: Signal) -> Signal:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import polars as pl
 
 from spoofscope.audio import SAMPLE_RATE, Audio, probe_audio
@@ -26,7 +29,7 @@ MIN_SPEECH_S = 0.5
 
 
 class Utterance(Protocol):
-    """Where the sound of a task comes from; it travels to worker processes by pickling."""
+    """Where the sound of a task comes from; it is pickled for worker processes."""
 
     def sound(self) -> Audio:
         """Return the recording, 16 kHz."""
@@ -40,7 +43,7 @@ class Task(NamedTuple):
     """
 
     source: str
-    speaker: str
+    speaker: str | None
     protocol: str
     utterance: Utterance
     attacks: tuple[str, ...]
@@ -51,6 +54,13 @@ class Refused(NamedTuple):
 
     source: str
     reason: str
+
+
+class Built(NamedTuple):
+    """The table of a build, and the recordings that could not be used."""
+
+    frame: pl.DataFrame
+    refused: list[Refused]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +80,7 @@ class _Done(NamedTuple):
 
 def build(
     tasks: Sequence[Task], settings: Settings, *, workers: int | None = None, title: str, key: dict[str, object]
-) -> tuple[pl.DataFrame, list[Refused]]:
+) -> Built:
     """Make every recording that is not there yet, then the table, then the manifest that says all is done.
 
     Parameters
@@ -88,8 +98,8 @@ def build(
 
     Returns
     -------
-    polars.DataFrame, list of Refused
-        The columns of a trials table with `family`, `method` and `protocol`; and what was left out, with reasons.
+    Built
+        The table, with the columns of a trials table and `family`, `method` and `protocol`; and what was left out.
 
     Raises
     ------
@@ -109,21 +119,23 @@ def build(
     if not rows:
         first = f" (first: {refused[0].source}: {refused[0].reason})" if refused else ""
         raise CorpusError(f"none of {len(tasks)} recordings could be used{first}; nothing was built in {settings.folder}")
-    frame = pl.DataFrame(rows, infer_schema_length=None)
+    frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"speaker": pl.String})
     _write_table(frame, settings.folder)
     manifest = {"trials": frame.height, "refused": [entry._asdict() for entry in refused], "key": key}
     _write_whole(settings.folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
-    return frame, refused
+    return Built(frame, refused)
 
 
-def finished(folder: Path, key: dict[str, object]) -> pl.DataFrame | None:
-    """The table of a finished build, or None if there is none or a recording has gone missing."""
-    if not (folder / MANIFEST).is_file():
+def finished(folder: Path, key: dict[str, object]) -> Built | None:
+    """What a finished build holds, or None if there is none or a recording has gone missing."""
+    if not (folder / MANIFEST).is_file() or not (folder / TABLE).is_file():
         return None
     _claim(folder, key)
     frame = pl.read_parquet(folder / TABLE)
-    present = {f"{protocol}/{file.name}" for protocol in frame["protocol"].unique() for file in os.scandir(folder / protocol)}
-    return frame if set(frame["path"]) <= present else None
+    if not all((folder / path).is_file() for path in frame["path"]):
+        return None
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return Built(frame, [Refused(**entry) for entry in manifest["refused"]])
 
 
 def _work(task: Task, settings: Settings) -> _Done:
@@ -148,11 +160,16 @@ def _make(task: Task, settings: Settings, files: dict[str, Path]) -> None:
     speech_s = len(trim_silence(speech.audio)) / SAMPLE_RATE
     if speech_s < MIN_SPEECH_S or not speech.audio.any():
         raise AudioError(f"only {speech_s:.2f} s of speech, {MIN_SPEECH_S:g} s are needed")
+    made = {}
     for attack, file in files.items():
         trial_id = _trial_id(task, attack)
         audio = speech.audio if attack == NO_ATTACK else find_attack(attack)(speech, stream(settings.seed, "attack", trial_id))
         if settings.equalised:
             audio = equalise(audio, stream(settings.seed, "equalise", trial_id), max_speech_s=settings.max_speech_s)
+        if not np.isfinite(audio).all() or not audio.any():
+            raise AudioError(f"{attack} makes no usable sound of it")
+        made[file] = audio
+    for file, audio in made.items():
         _write_flac(file, audio)
 
 
@@ -199,11 +216,15 @@ def _mapped(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterator
     if workers == 1 or len(tasks) == 1:
         yield map(work, tasks)
         return
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_die_with_parent)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_follow_parent)
     try:
         with _one_thread_each():
             results = pool.map(work, tasks, chunksize=max(1, min(4, len(tasks) // (4 * workers))))
         yield results
+    except BrokenProcessPool as error:
+        raise CorpusError(
+            f"a process that was building {settings.folder} died (out of memory?); run it again to go on where it stopped"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -223,8 +244,9 @@ def _one_thread_each() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _die_with_parent() -> None:
-    """Leave at once when the parent process is gone, however it went."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent process, and leave at once when it is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
 
@@ -246,7 +268,6 @@ def _progress(title: str, total: int) -> Iterator[partial[None]]:
 
 
 def _write_flac(file: Path, audio: Audio) -> None:
-    import numpy as np
     import soundfile
 
     beside = file.with_name(f".{file.name}.{os.getpid()}")

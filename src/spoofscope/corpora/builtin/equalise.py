@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio
-
-Signal = NDArray[np.float64]
+from spoofscope.corpora.builtin.analysis import Signal
 
 FRAME = 160
 LOW_CUT_HZ, HIGH_CUT_HZ = 80.0, 7000.0
@@ -109,7 +107,8 @@ def _edges(length: int) -> Signal:
 def _frame_rms(audio: Signal) -> Signal:
     count = max(1, len(audio) // FRAME)
     frames = np.pad(audio, (0, max(0, FRAME - len(audio))))[: count * FRAME].reshape(count, FRAME)
-    return np.sqrt(np.mean(frames**2, axis=1))
+    level: Signal = np.sqrt(np.mean(frames**2, axis=1))
+    return level
 
 
 def _rms(audio: Signal) -> float:

@@ -19,6 +19,12 @@ RAW_S = 3.9
 
 MAX_SPEECH_S = 3.3
 
+SOUND = (
+    *("analysis", "attacks", "equalise", "plan", "prediction"),
+    *("spectrogram", "streams", "talkers", "vocoder", "waveform"),
+)
+"""Modules that decide how recordings sound."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
@@ -75,24 +81,18 @@ def plan(sizes: dict[str, Size], seed: int) -> list[Task]:
     return tasks
 
 
+def code_digest() -> str:
+    """SHA-256 of the modules that decide how recordings sound."""
+    code = hashlib.sha256()
+    for module in SOUND:
+        code.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return code.hexdigest()
+
+
 def corpus_key(sizes: dict[str, Size], seed: int) -> dict[str, object]:
     """What makes a built-in corpus the same corpus: its seed, its sizes, and the code that makes its sound."""
-    code = hashlib.sha256()
-    for module in (
-        "analysis",
-        "attacks",
-        "equalise",
-        "plan",
-        "prediction",
-        "spectrogram",
-        "streams",
-        "talkers",
-        "vocoder",
-        "waveform",
-    ):
-        code.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     lists = {protocol: {**asdict(size), "attacks": list(size.attacks)} for protocol, size in sizes.items()}
-    return {"corpus": "builtin", "seed": seed, "sizes": lists, "code": code.hexdigest()}
+    return {"corpus": "builtin", "seed": seed, "sizes": lists, "code": code_digest()}
 
 
 def cache_folder(digest: str) -> Path:

@@ -92,4 +92,5 @@ def _mel_pair(bands: int) -> tuple[Signal, Signal]:
 
 def _nearest(points: Signal, book: Signal) -> NDArray[np.int64]:
     distance = np.sum(book**2, axis=1) - 2 * points @ book.T
-    return distance.argmin(axis=1).astype(np.int64)
+    nearest: NDArray[np.int64] = distance.argmin(axis=1)
+    return nearest

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio
-
-Signal = NDArray[np.float64]
+from spoofscope.corpora.builtin.analysis import Signal
 
 OVERSAMPLING = 4
 STEP = 40
@@ -130,7 +128,8 @@ def speak(talker: Talker, duration_s: float, rng: np.random.Generator) -> Audio:
     speech = _tract(talker, score.formants_hz, excitation, rng)
     speech /= np.sqrt(np.mean(speech**2)) + 1e-12
     recorded = _record(talker, speech + _frication(score, len(speech), rng), rng)
-    return (0.05 * recorded / np.sqrt(np.mean(recorded**2))).astype(np.float32)
+    level: Audio = (0.05 * recorded / np.sqrt(np.mean(recorded**2))).astype(np.float32)
+    return level
 
 
 def _compose(talker: Talker, steps: int, rng: np.random.Generator) -> _Score:
@@ -298,4 +297,5 @@ def _wander(rng: np.random.Generator, steps: int, width: float, deviation: float
 
 def _stretch(track: Signal, n: int) -> Signal:
     """Interpolate one value per step to `n` samples."""
-    return np.interp(np.arange(n) * (len(track) / n), np.arange(len(track)), track)
+    stretched: Signal = np.interp(np.arange(n) * (len(track) / n), np.arange(len(track)), track)
+    return stretched

@@ -9,6 +9,7 @@ diphones", Speech Communication 9, 1990.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE
 from spoofscope.corpora.builtin.analysis import HOP, Analysis, Signal
@@ -31,7 +32,8 @@ def psola(speech: Analysis, *, factor: float) -> Signal:
         out[int(at) + low : int(at) + high] += speech.audio[marks[grain] + low : marks[grain] + high] * window
         weight[int(at) + low : int(at) + high] += window
         at += spacing[grain] / (factor if voiced[grain] else 1.0)
-    return out / np.maximum(weight, 0.3)
+    shifted: Signal = out / np.maximum(weight, 0.3)
+    return shifted
 
 
 def spliced(speech: Analysis, rng: np.random.Generator, *, pieces: int) -> Signal:
@@ -54,7 +56,8 @@ def partly_replaced(genuine: Signal, fake: Signal, rng: np.random.Generator) -> 
         start = int((half + rng.uniform(0.02, 0.48 - share)) * n)
         mask[start : start + int(share * n)] = 1
     ramp = np.convolve(mask, np.full(160, 1 / 160), mode="same")
-    return genuine * (1 - ramp) + matched(fake, genuine) * ramp
+    mixed: Signal = genuine * (1 - ramp) + matched(fake, genuine) * ramp
+    return mixed
 
 
 def low_band_replaced(genuine: Signal, fake: Signal, *, crossover_hz: float) -> Signal:
@@ -68,13 +71,15 @@ def low_band_replaced(genuine: Signal, fake: Signal, *, crossover_hz: float) -> 
 
 def matched(fake: Signal, genuine: Signal) -> Signal:
     """Scale `fake` to the root mean square of `genuine`."""
-    return fake * np.sqrt((np.mean(genuine**2) + 1e-12) / (np.mean(fake**2) + 1e-12))
+    scaled: Signal = fake * np.sqrt((np.mean(genuine**2) + 1e-12) / (np.mean(fake**2) + 1e-12))
+    return scaled
 
 
-def _pitch_marks(speech: Analysis) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _pitch_marks(speech: Analysis) -> NDArray[np.int64]:
     """One sample per period: the largest peak near where the fundamental's phase says; every 5 ms where unvoiced."""
     magnitude = np.abs(speech.audio)
-    marks, at, n = [], 0, len(speech)
+    marks: list[int] = []
+    at, n = 0, len(speech)
     while at < n:
         f0 = speech.f0_hz[min(at // HOP, len(speech.f0_hz) - 1)]
         if f0 > 0:
