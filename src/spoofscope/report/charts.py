@@ -109,15 +109,13 @@ def attack_by_condition(
     rows: Sequence[Row], attacks: Sequence[str], conditions: Sequence[str], labels: Mapping[str, str], *, min_count: int
 ) -> Any:
     """Draw the EER of each attack under each condition as a heat map; a cell with too few trials is hatched and says so."""
-    from matplotlib.colors import Normalize
+    import matplotlib
     from matplotlib.patches import Rectangle
 
     by_cell = {(row["condition"], row["group"]): row for row in rows}
     figure = new_figure(max(420, 190 + 50 * len(attacks)), 96 + ROW_PX * len(conditions))
     axes = figure.subplots()
-    import matplotlib
-
-    colours, scale = matplotlib.colormaps["cividis"], Normalize(0, 0.5, clip=True)
+    colours = matplotlib.colormaps["magma_r"]
     for down, condition in enumerate(conditions):
         for across, attack in enumerate(attacks):
             row = by_cell.get((condition, attack))
@@ -126,7 +124,7 @@ def attack_by_condition(
                 axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, **few))
                 axes.text(across, down, "few", ha="center", va="center", color=MUTED, fontsize=9.5)
                 continue
-            shade = colours(scale(row["eer"]))
+            shade = colours(0.04 + 0.8 * min(row["eer"] / 0.5, 1.0))
             axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, facecolor=shade, edgecolor=PAPER, linewidth=1))
             dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
             text = points(row["eer"], 0 if row["eer"] >= 0.0995 else 1)
@@ -152,7 +150,7 @@ def is_reliable(row: Row, min_count: int) -> bool:
 
 def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Mapping[str, str], threshold: float | None) -> Any:
     """Draw the scores of each condition: bona fide above its line, spoof hatched below, the frozen threshold through all."""
-    figure = new_figure(680, 92 + 46 * len(conditions))
+    figure = new_figure(680, 92 + 40 * len(conditions))
     axes = figure.subplots()
     for height, condition in enumerate(conditions):
         axes.axhline(height, color=RULE, linewidth=0.8, zorder=1)
@@ -170,9 +168,11 @@ def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Map
 
 
 def _half_histogram(axes: Any, rows: Sequence[Row], height: float, *, direction: float, is_bonafide: bool) -> None:
-    total = sum(row["count"] for row in rows)
-    if not total:
+    filled = [at for at, row in enumerate(rows) if row["count"]]
+    if not filled:
         return
+    rows = rows[filled[0] : filled[-1] + 1]
+    total = sum(row["count"] for row in rows)
     densities = [row["count"] / total / max(row["right"] - row["left"], 1e-12) for row in rows]
     tallest = max(densities)
     edges = [rows[0]["left"], *(row["right"] for row in rows)]

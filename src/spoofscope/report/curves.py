@@ -72,7 +72,7 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
     series : sequence of (detector, condition, label)
         The curves that are named and told apart; every other curve of `rows` is drawn thin and grey behind them.
     """
-    figure = new_figure(480, 500 + 20 * ((len(series) + 1) // 2))
+    figure = new_figure(480, 470 + 20 * ((len(series) + 1) // 2))
     axes = figure.subplots()
     named = {(detector, condition) for detector, condition, _ in series}
     curves: dict[tuple[str, str], list[Row]] = {}
@@ -91,7 +91,7 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
     ends = [_NORMAL.inv_cdf(floor), _NORMAL.inv_cdf(0.8)]
     axes.plot(ends, ends, color=RULE, linewidth=1, zorder=0)
     ticks = [tick for tick in DET_TICKS if tick >= floor]
-    names = [f"{100 * tick:g} %" for tick in ticks]
+    names = [f"{100 * tick:g}" for tick in ticks]
     places = [_NORMAL.inv_cdf(tick) for tick in ticks]
     axes.set(
         xlim=ends, ylim=ends, aspect="equal", xlabel="fakes let through (false alarm)", ylabel="real people turned away (miss)"

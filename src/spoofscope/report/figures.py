@@ -96,12 +96,12 @@ class Sketchbook:
                 who = f"{detector}: worst" if len(self.run.detectors) > 1 else "Worst"
                 where = f"{number(own[0]['level'])} {unit}".strip()
                 parts.append(f"{who} at {where}, {percent(own[0]['eer'])} (clean {percent(clean[detector]['eer'])})")
-        title = f"{family[:1].upper()}{family[1:]}"
+        title = spelled(family, rows[0]["label"])
         return self.draw(
             f"sweep-{family}",
             title,
             f"{'; '.join(parts)}.",
-            lambda: curves.sweep(rows, clean, self.run.detectors, unit=unit, upper=upper),
+            lambda: curves.sweep(rows, clean, self.run.detectors, unit=", ".join(part for part in (title, unit) if part), upper=upper),
         )
 
     def transfer(self, detector: str) -> list[Figure]:
@@ -130,7 +130,7 @@ class Sketchbook:
         attacks = list(dict.fromkeys([*(row["group"] for row in hardest), *(row["group"] for row in rows)]))
         labels = self.run.labels
         message = (
-            f"{detector}: equal error rate in percent, attacks ordered by {labels[conditions[0]]}, the hardest on the left. "
+            f"{detector}: equal error rate in percent, attacks in the order of their error under {labels[conditions[0]]}, the hardest on the left. "
             f"The largest is {percent(reliable[0]['eer'])}, {reliable[0]['group']} under {labels[reliable[0]['condition']]}. "
             f"'few': fewer than {count(minimum)} trials of a class."
         )
@@ -210,6 +210,13 @@ class Sketchbook:
     @property
     def _interval(self) -> str:
         return percent(self.run.run["level"], 0)
+
+
+def spelled(family: str, label: str) -> str:
+    """Return the name of a family as a title, spelled as in the label of one of its conditions: `mp3` in `MP3 8 kb/s` is `MP3`."""
+    at = label.lower().find(family.lower())
+    name = label[at : at + len(family)] if at >= 0 else family.replace("_", " ")
+    return f"{name[:1].upper()}{name[1:]}"
 
 
 def draw_figures(run: RunFolder, folder: Path) -> dict[str, list[Figure]]:

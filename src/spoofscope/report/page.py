@@ -65,7 +65,7 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
     )
-    formats = (words.percent, words.points, words.signed_points, words.number, words.count, words.one_in, words.short)
+    formats = (words.percent, words.points, words.signed_points, words.number, words.fixed, words.count, words.one_in, words.short)
     environment.filters |= {function.__name__: function for function in formats}
     environment.filters |= {"in_words": words.in_words, "drawing": _drawing}
     environment.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}

@@ -46,11 +46,15 @@ def number(value: float | None, digits: int = 3) -> str:
         return MISSING
     if float(value).is_integer() and abs(value) < 1e15:
         return minus(f"{value:,.0f}")
-    return (
-        minus(f"{value:,.{digits}g}")
-        if 1e-3 <= abs(value) < 10**digits
-        else minus(f"{value:,.{digits - 1}e}" if abs(value) < 1e-3 else f"{value:,.0f}")
-    )
+    if abs(value) < 1e-4 or abs(value) >= 1e9:
+        return minus(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return minus(f"{value:,.{decimals}f}".rstrip("0").rstrip(".") if decimals else f"{value:,.0f}")
+
+
+def fixed(value: float | None, decimals: int = 3) -> str:
+    """Return a figure with so many decimals, so that a column of them lines up."""
+    return MISSING if value is None or is_missing(value) else minus(f"{value:,.{decimals}f}")
 
 
 def count(value: int | None) -> str:
