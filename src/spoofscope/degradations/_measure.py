@@ -61,7 +61,8 @@ def _snr_db(before: Audio, after: Audio, sample_rate: int) -> float:
     mask = active_samples(before, sample_rate)
     if len(before) != len(after) or not mask.any():
         return float("nan")
-    return _ratio_db(mean_power(before, mask), mean_power(after - before, mask))
+    error = mean_power(after - before, mask)
+    return float("inf") if error == 0 else _ratio_db(mean_power(before, mask), error)
 
 
 def _bandwidth_and_delay(before: Audio, after: Audio, sample_rate: int) -> tuple[float, float]:
@@ -101,6 +102,4 @@ def _power(audio: Audio) -> float:
 
 
 def _ratio_db(over: float, under: float) -> float:
-    if not over > 0:
-        return float("nan")
-    return float(10 * np.log10(over / under)) if under > 0 else float("inf")
+    return float(10 * np.log10(over / under)) if over > 0 and under > 0 else float("nan")
