@@ -201,7 +201,8 @@ def det_points(bonafide: FloatArray, spoof: FloatArray, *, limit: int | None = N
     if limit < 2:
         raise ValueError(f"a curve has at least its two ends; limit is {limit}")
     length = np.cumsum(_step(curve.miss, len(bonafide)) + _step(curve.false_alarm, len(spoof)))
-    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], limit)))
+    inner = np.searchsorted(length, np.linspace(0, length[-1], limit)[:-1])
+    kept = np.unique(np.append(inner, len(length) - 1))
     return DetCurve(*(values[kept] for values in curve))
 
 
