@@ -78,6 +78,7 @@ def check_corpus(
     workers: int | None = None,
     limit: int | None = None,
     max_duration_s: float = 600.0,
+    train: Trials | None = None,
 ) -> CorpusCheck:
     """Check counts, files, duplicates, formats, durations, silence and clipping, and look for confounds.
 
@@ -95,6 +96,9 @@ def check_corpus(
         Examine the files of a stratified draw of this many trials; counts are checked on all of them always.
     max_duration_s : float
         A longer recording is reported as unreadable, so that memory stays bounded.
+    train : Trials, optional
+        Another list of the same corpus: a classifier trained there on level, duration, silence, background and bandwidth alone
+        is tried on the readable trials of this one.
     """
     workers = workers or os.cpu_count() or 1
     drawn = trials if limit is None else trials.subset(limit, by=("attack", "speaker"))
@@ -119,6 +123,9 @@ def check_corpus(
         ),
         _confounded(confounds),
     ]
+    if train is not None:
+        readable_trials = drawn.where((files["status"] == "ok").to_numpy(), name=drawn.name)
+        findings.append(_shortcut(train if limit is None else train.subset(limit), readable_trials))
     return CorpusCheck(findings=tuple(findings), files=files, confounds=confounds)
 
 
@@ -252,6 +259,19 @@ def _confounded(confounds: pl.DataFrame) -> Finding:
     worst = confounds.sort("eer_alone")
     text = ", ".join(f"{row['quantity']} {row['eer_alone']:.1%}" for row in worst.iter_rows(named=True))
     return Finding("confounds", worst["eer_alone"][0] > CONFOUND_EER, f"EER of a detector that hears nothing else: {text}")
+
+
+def _shortcut(train: Trials, test: Trials) -> Finding:
+    from spoofscope.corpora.builtin.shortcut import shortcut_scores
+
+    name = "shortcuts"
+    try:
+        scores, is_bonafide = shortcut_scores(train, test)
+    except AudioError as error:
+        return Finding(name, False, f"the training list cannot be read: {error}")
+    rates = {feature: eer(values[is_bonafide], values[~is_bonafide]) for feature, values in scores.items()}
+    text = ", ".join(f"{feature} {rate:.1%}" for feature, rate in sorted(rates.items(), key=lambda item: item[1]))
+    return Finding(name, min(rates.values()) > CONFOUND_EER, f"EER of a classifier trained on {train.name}: {text}")
 
 
 def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item], workers: int) -> list[Answer]:
