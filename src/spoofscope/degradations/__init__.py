@@ -5,7 +5,10 @@ A degradation is a frozen dataclass of settings with units in their names, regis
     def __call__(self, audio: Audio, sample_rate: int, rng: np.random.Generator) -> Audio
 
 It returns a new float32 array of the same length (unless `keeps_length` is False), never changes its argument, and takes
-all its randomness from `rng`, which the loop seeds by (seed, condition, trial).
+all its randomness from `rng`, which the loop seeds by (seed, condition, trial). Every field has a default.
+
+What a degradation may add: `library()`, the versions of what it calls, for the key; and promises that `check_degradation`
+measures: `passband_hz`, a pair of frequencies, and `causal = True` for a filter that delays as real ones do.
 """
 
 from __future__ import annotations
