@@ -47,7 +47,7 @@ class Bandpass:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        return f"band-pass {self.low_hz:g}-{self.high_hz:g} Hz"
+        return f"band-pass {self.low_hz:g}-{self.high_hz:g} Hz, order {self.order}"
 
     @property
     def passband_hz(self) -> tuple[float, float]:

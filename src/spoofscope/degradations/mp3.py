@@ -18,6 +18,7 @@ BITRATES_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 """The bit rates of MPEG-2 layer III, the standard of 16, 22.05 and 24 kHz, up to 128 kb/s."""
 
 SAMPLE_RATES = (16_000, 22_050, 24_000)
+FAST = 7
 
 
 @degradation("mp3", version=1, swept="bitrate_kbps")
@@ -39,7 +40,7 @@ class Mp3:
     """
 
     bitrate_kbps: int = 32
-    lame_quality: int = 7
+    lame_quality: int = FAST
 
     def __post_init__(self) -> None:
         require_one_of("mp3", "bitrate_kbps", self.bitrate_kbps, BITRATES_KBPS)
@@ -48,7 +49,8 @@ class Mp3:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        return f"MP3 {self.bitrate_kbps} kb/s"
+        effort = "" if self.lame_quality == FAST else f" (LAME -q {self.lame_quality})"
+        return f"MP3 {self.bitrate_kbps} kb/s{effort}"
 
     def library(self) -> dict[str, str]:
         """Versions of everything that decides the samples."""
@@ -112,6 +114,6 @@ def _library() -> dict[str, str]:
 
 def _lame_version() -> str:
     """Read LAME's version from its own stream: it fills unused bits with its name."""
-    stream = b"".join(bytes(packet) for packet in _encode(np.zeros(16_000, dtype=np.float32), 16_000, 128, 7))
+    stream = b"".join(bytes(packet) for packet in _encode(np.zeros(16_000, dtype=np.float32), 16_000, 128, FAST))
     start = stream.find(b"LAME")
     return stream[start + 4 : start + 9].decode("ascii", "replace").rstrip("\x00U ") if start >= 0 else "of unknown version"

@@ -46,7 +46,8 @@ class Noise:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        return f"{self.kind} noise {self.snr_db:g} dB"
+        where = " over the file" if self.over == "file" else ""
+        return f"{self.kind} noise {self.snr_db:g} dB{where}"
 
     def __call__(self, audio: Audio, sample_rate: int, rng: np.random.Generator) -> Audio:
         """Return the sound with noise added.

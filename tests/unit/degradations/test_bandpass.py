@@ -68,5 +68,5 @@ def test_a_band_beyond_half_the_sample_rate_is_refused(speech, rng):
         Bandpass(high_hz=8000)(speech, RATE, rng)
 
 
-def test_the_label_gives_the_unit():
-    assert Bandpass().label == "band-pass 300-3400 Hz"
+def test_the_label_gives_band_unit_and_order():
+    assert Bandpass().label == "band-pass 300-3400 Hz, order 6"
