@@ -88,7 +88,8 @@ def _without_gradients(compute: Callable[..., Result], *arguments: object) -> Re
 def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
     """Start all threads, set each to compute alone, and give the caller's own setting back.
 
-    PyTorch keeps the number per thread once a thread has set it; only the default of threads to come is shared.
+    PyTorch keeps the number per thread, but takes the shared default over a thread's own setting when that thread first
+    asks for it: so each thread asks before it sets.
     """
     import torch
 
@@ -96,6 +97,7 @@ def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
     started = threading.Barrier(threads + 1)
 
     def compute_alone() -> None:
+        torch.get_num_threads()
         torch.set_num_threads(1)
         started.wait()
 
