@@ -31,7 +31,7 @@ from spoofscope.metrics.breakdown import breakdown
 from spoofscope.metrics.clusters import Clusters, clusters_of
 from spoofscope.metrics.costs import ASVSPOOF5, BONAFIDE_RARE, DcfCost, act_dcf, cllr, min_cllr
 from spoofscope.metrics.intervals import Metric, MetricName, ScorePair, bootstrap, bootstrap_difference, minimum_dcf
-from spoofscope.metrics.rates import auc, det_points, eer_challenge, tied_fraction
+from spoofscope.metrics.rates import Rates, auc, det_points, eer_challenge, rates_at, tied_fraction
 from spoofscope.run import write_table
 from spoofscope.scores import OK
 from spoofscope.trials import BONAFIDE
@@ -91,6 +91,7 @@ class Frozen:
     """What was settled on the development trials of one detector before anything was evaluated."""
 
     thresholds: dict[OperatingPoint, float]
+    rates: dict[OperatingPoint, Rates]
     calibration: Calibration
     held_out: NDArray[np.str_] | None
     source: str
@@ -166,6 +167,7 @@ class Evaluation:
                 yield (
                     _names(cell)
                     | {"operating_point": row.operating_point, "threshold": row.threshold}
+                    | {f"development_{name}": rate for name, rate in frozen.rates[row.operating_point]._asdict().items()}
                     | _with_interval("miss", row.miss)
                     | _with_interval("false_alarm", row.false_alarm)
                     | _with_interval("dcf", row.dcf)
@@ -332,7 +334,8 @@ class Evaluation:
             source = "half of the speakers of the evaluated trials, heard clean; the figures are of the other half"
         pair = _pair(rows)
         thresholds = {point: threshold_at(point, *pair, self.cost) for point in OPERATING_POINTS}
-        return Frozen(thresholds, calibrate(*pair), held_out, source, len(pair.bonafide), len(pair.spoof))
+        rates = {point: rates_at(*pair, threshold) for point, threshold in thresholds.items()}
+        return Frozen(thresholds, rates, calibrate(*pair), held_out, source, len(pair.bonafide), len(pair.spoof))
 
     def _estimate(self, metric: MetricName | Metric, cell: Cell, *, iid: bool = False) -> Estimate:
         return self._bootstrap(metric, cell.pair, None if iid else cell.clusters)
