@@ -27,7 +27,7 @@ class Measured(NamedTuple):
         (+6 dB per octave), so that the edge of a channel shows even in a vowel.
     delay_samples : float
         Lag, within 50 ms, at which the first differences of before and after are most alike (largest absolute
-        cross-correlation). Positive if the sound comes late.
+        cross-correlation). Positive if the sound comes late; nan if the length changed.
     clipped_fraction : float
         Share of samples after with an absolute value of at least 1.
     gain_db : float
@@ -50,7 +50,7 @@ def measure(before: Audio, after: Audio, sample_rate: int) -> Measured:
     return Measured(
         snr_db=_snr_db(before, after, sample_rate),
         bandwidth_hz=bandwidth_hz,
-        delay_samples=delay_samples,
+        delay_samples=delay_samples if len(before) == len(after) else float("nan"),
         clipped_fraction=float(np.count_nonzero(np.abs(after) >= 1) / len(after)),
         gain_db=_ratio_db(_power(after), _power(before)),
         length_ratio=len(after) / len(before),

@@ -54,8 +54,10 @@ def test_level_clipping_and_length_are_what_they_say(speech):
     assert measure(speech, speech[: len(speech) // 4], RATE).length_ratio == 0.25
 
 
-def test_a_changed_length_has_no_snr(speech):
-    assert math.isnan(measure(speech, speech[:-1], RATE).snr_db)
+def test_a_changed_length_has_neither_snr_nor_delay(speech):
+    measured = measure(speech, speech[:-1], RATE)
+    assert math.isnan(measured.snr_db)
+    assert math.isnan(measured.delay_samples)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100, 8192, 8193])
