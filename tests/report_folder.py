@@ -28,7 +28,10 @@ CONDITIONS: list[tuple[str, str, str, float | None, str, float, float]] = [
     *((f"mp3_{k}", f"MP3 {k} kb/s", "mp3", float(k), "kb/s", 18 / k, 8 / k) for k in (128, 64, 32, 16, 8)),
     ("bandpass", "300–3400 Hz", "bandpass", None, "", 0.9, 0.9),
     ("telephony", "telephone line", "telephony", None, "", 1.3, 1.4),
-    *((f"noise_{s}", f"white noise {s} dB", "white noise", float(s), "dB", (32 - s) / 15, -(32 - s) / 14) for s in (30, 20, 10, 5, 0)),
+    *(
+        (f"noise_{s}", f"white noise {s} dB", "white noise", float(s), "dB", (32 - s) / 15, -(32 - s) / 14)
+        for s in (30, 20, 10, 5, 0)
+    ),
     ("window_4", "windows of 4 s", "windows", 4.0, "s", 0.05, 0.0),
     ("window_2", "windows of 2 s", "windows", 2.0, "s", 0.3, 0.0),
     ("window_0.5", "windows of 0.5 s", "windows", 0.5, "s", 1.2, 0.1),
@@ -66,7 +69,7 @@ class Trial:
 
 
 def eer(bonafide: Scores, spoof: Scores) -> float:
-    thresholds, miss, false_alarm = rates(bonafide, spoof)
+    _thresholds, miss, false_alarm = rates(bonafide, spoof)
     at = int(np.argmax(miss >= false_alarm))
     if at == 0 or miss[at] == false_alarm[at]:
         return float((miss[at] + false_alarm[at]) / 2)
@@ -158,7 +161,10 @@ class Maker:
             for row in self.conditions
         }
         self.development = {detector: self._score(at, loss=0.0, shift=0.0) for at, detector in enumerate(plan.detectors)}
-        weights = [np.bincount(self.rng.integers(plan.speakers, size=plan.speakers), minlength=plan.speakers) for _ in range(plan.replicates)]
+        weights = [
+            np.bincount(self.rng.integers(plan.speakers, size=plan.speakers), minlength=plan.speakers)
+            for _ in range(plan.replicates)
+        ]
         index = np.array([int(name[1:]) for name in self.speaker])
         self.picks = [np.repeat(np.arange(len(self.trials)), weight[index]) for weight in weights]
 
@@ -177,7 +183,9 @@ class Maker:
         rng = np.random.default_rng([detector, int(1000 * loss), 5])
         strength = (4.2, 3.4, 2.1)[detector % 3]
         hardness = {attack: 0.28 * ((3 * at) % 8) for at, attack in enumerate(self.plan.attacks)}
-        spread = np.array([0.0 if trial.label == "bonafide" else -max(0.3, strength - hardness[trial.attack]) for trial in self.trials])
+        spread = np.array(
+            [0.0 if trial.label == "bonafide" else -max(0.3, strength - hardness[trial.attack]) for trial in self.trials]
+        )
         talker = 0.3 * np.random.default_rng(3).normal(size=self.plan.speakers)
         bias = np.array([talker[int(trial.speaker[1:])] for trial in self.trials])
         return 1.5 + spread * np.exp(-0.55 * loss) + bias + shift + rng.normal(size=len(self.trials))
@@ -205,7 +213,9 @@ class Maker:
             writer = csv.writer(file)
             writer.writerow(header.split())
             for row in rows:
-                writer.writerow([{True: "true", False: "false"}[cell] if isinstance(cell, bool | np.bool_) else cell for cell in row])
+                writer.writerow(
+                    [{True: "true", False: "false"}[cell] if isinstance(cell, bool | np.bool_) else cell for cell in row]
+                )
 
     def conditions_table(self) -> None:
         rows = []
@@ -220,11 +230,33 @@ class Maker:
             iid = [eer(*(self.rng.choice(part, len(part)) for part in classes)) for _ in range(20)]
             note = "" if self.plan.intervals else "no interval: one speaker"
             rows.append(
-                [detector, condition, self.labels[condition], row[2], row[3], row[4], len(classes[0]), len(classes[1])]
-                + [self.plan.failures if condition == "clean" else 0]
-                + [eer(*classes), *self.spread(eer, scores), *(interval(iid) if self.plan.intervals else (None, None)), eer(*classes), 0.0]
-                + [auc(*classes), *self.spread(auc, scores), min_dcf(*classes), *self.spread(min_dcf, scores)]
-                + [actual_dcf(*classes), cllr(*classes), min_cllr(*classes), self.plan.speakers, "speaker", *delta, note]
+                [
+                    detector,
+                    condition,
+                    self.labels[condition],
+                    row[2],
+                    row[3],
+                    row[4],
+                    len(classes[0]),
+                    len(classes[1]),
+                    self.plan.failures if condition == "clean" else 0,
+                    eer(*classes),
+                    *self.spread(eer, scores),
+                    *(interval(iid) if self.plan.intervals else (None, None)),
+                    eer(*classes),
+                    0.0,
+                    auc(*classes),
+                    *self.spread(auc, scores),
+                    min_dcf(*classes),
+                    *self.spread(min_dcf, scores),
+                    actual_dcf(*classes),
+                    cllr(*classes),
+                    min_cllr(*classes),
+                    self.plan.speakers,
+                    "speaker",
+                    *delta,
+                    note,
+                ]
             )
         self.write(
             "conditions",
@@ -272,7 +304,9 @@ class Maker:
     def breakdown_table(self) -> None:
         rows = []
         for (detector, condition), scores in self.scores.items():
-            threshold = operating_thresholds(*self.classes(self.development[detector]))["eer"] if self.plan.development else None
+            threshold = (
+                operating_thresholds(*self.classes(self.development[detector]))["eer"] if self.plan.development else None
+            )
             groups = [("attack", attack, self.bonafide | (self.attack == attack)) for attack in self.plan.attacks]
             groups += [("codec", codec, self.codec == codec) for codec in ("none", "opus", "amr")]
             for columns, group, keep in groups:
@@ -352,7 +386,11 @@ class Maker:
             margin = np.where(self.bonafide, threshold - scores, scores - threshold)
             for rank, at in enumerate(np.argsort(-margin)[: self.plan.clips], 1):
                 trial = self.trials[at]
-                clip = self.clip(f"{slug(detector)}-{slug(condition)}-{rank}", int(at)) if condition in ("clean", "telephony") else ""
+                clip = (
+                    self.clip(f"{slug(detector)}-{slug(condition)}-{rank}", int(at))
+                    if condition in ("clean", "telephony")
+                    else ""
+                )
                 rows.append([detector, condition, rank, trial.trial_id, trial.label, trial.attack, trial.speaker])
                 rows[-1] += [scores[at], threshold, margin[at], clip]
         self.write("worst", "detector condition rank trial_id label attack speaker score threshold margin clip", rows)

@@ -10,9 +10,9 @@ from typing import Any
 
 from spoofscope.report.folder import Row
 from spoofscope.report.style import BLUE, INK, MUTED, PAPER, RULE, STROKES, VERMILLION, new_figure
-from spoofscope.report.words import is_missing, percent, points, short
+from spoofscope.report.words import MISSING, is_missing, points, short
 
-ROW_PX = 24
+ROW_PX = 21
 
 
 def _rows_axis(axes: Any, labels: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def _whisker(axes: Any, at: float, row: Row, name: str, *, colour: str) -> None:
 def error_by_condition(rows: Sequence[Row], detectors: Sequence[str], labels: Mapping[str, str]) -> Any:
     """Draw the EER of every condition with its interval; one marker for each detector."""
     conditions = [name for name in labels if any(row["condition"] == name for row in rows)]
-    figure = new_figure(680, 70 + max(ROW_PX, 9 * len(detectors)) * len(conditions) + (26 if len(detectors) > 1 else 0))
+    figure = new_figure(540, 70 + max(ROW_PX, 8 * len(detectors)) * len(conditions) + (26 if len(detectors) > 1 else 0))
     axes = figure.subplots()
     offsets = [0.0] if len(detectors) == 1 else [0.5 * (at / (len(detectors) - 1) - 0.5) for at in range(len(detectors))]
     for at, (detector, offset) in enumerate(zip(detectors, offsets, strict=True)):
@@ -73,7 +73,7 @@ def error_by_condition(rows: Sequence[Row], detectors: Sequence[str], labels: Ma
 
 def frozen_threshold(rows: Sequence[Row], labels: Mapping[str, str]) -> Any:
     """Draw, for one detector and operating point, both errors at the frozen threshold and the shift that would be needed."""
-    figure = new_figure(760, 108 + ROW_PX * len(rows))
+    figure = new_figure(620, 108 + ROW_PX * len(rows))
     rates, shifts = figure.subplots(1, 2, sharey=True, width_ratios=(2.1, 1))
     for height, row in enumerate(rows):
         _dumbbell(rates, height, row)
@@ -109,26 +109,12 @@ def attack_by_condition(
     rows: Sequence[Row], attacks: Sequence[str], conditions: Sequence[str], labels: Mapping[str, str], *, min_count: int
 ) -> Any:
     """Draw the EER of each attack under each condition as a heat map; a cell with too few trials is hatched and says so."""
-    import matplotlib
-    from matplotlib.patches import Rectangle
-
     by_cell = {(row["condition"], row["group"]): row for row in rows}
-    figure = new_figure(max(420, 190 + 50 * len(attacks)), 96 + ROW_PX * len(conditions))
+    figure = new_figure(max(360, 150 + 44 * len(attacks)), 96 + ROW_PX * len(conditions))
     axes = figure.subplots()
-    colours = matplotlib.colormaps["magma_r"]
     for down, condition in enumerate(conditions):
         for across, attack in enumerate(attacks):
-            row = by_cell.get((condition, attack))
-            if row is None or not is_reliable(row, min_count):
-                few = {"facecolor": "none", "edgecolor": RULE, "hatch": "////", "linewidth": 0}
-                axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, **few))
-                axes.text(across, down, "few", ha="center", va="center", color=MUTED, fontsize=9.5)
-                continue
-            shade = colours(0.04 + 0.8 * min(row["eer"] / 0.5, 1.0))
-            axes.add_patch(Rectangle((across - 0.5, down - 0.5), 1, 1, facecolor=shade, edgecolor=PAPER, linewidth=1))
-            dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
-            text = points(row["eer"], 0 if row["eer"] >= 0.0995 else 1)
-            axes.text(across, down, text, ha="center", va="center", color="#ffffff" if dark else "#000000", fontsize=10)
+            _cell(axes, across, down, by_cell.get((condition, attack)), min_count)
     _rows_axis(axes, [labels[name] for name in conditions])
     axes.set_ylim(len(conditions) - 0.5, -0.5)
     slanted = any(len(attack) > 5 for attack in attacks)
@@ -143,6 +129,23 @@ def attack_by_condition(
     return figure
 
 
+def _cell(axes: Any, across: int, down: int, row: Row | None, min_count: int) -> None:
+    """Draw one cell: shaded by its error on a fixed scale from 0 to 50 %, or hatched where there are too few trials."""
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    corner = (across - 0.5, down - 0.5)
+    if row is None or not is_reliable(row, min_count):
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor=RULE, hatch="////", linewidth=0))
+        axes.text(across, down, MISSING if row is None else "few", ha="center", va="center", color=MUTED, fontsize=9.5)
+        return
+    red, green, blue, _ = shade = matplotlib.colormaps["magma_r"](0.04 + 0.8 * min(row["eer"] / 0.5, 1.0))
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=shade, edgecolor=PAPER, linewidth=1))
+    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    text = points(row["eer"], 0 if row["eer"] >= 0.0995 else 1)
+    axes.text(across, down, text, ha="center", va="center", color="#ffffff" if is_dark else "#000000", fontsize=10)
+
+
 def is_reliable(row: Row, min_count: int) -> bool:
     """Tell whether a group has a figure and at least the minimum number of trials of each class."""
     return not is_missing(row["eer"]) and min(row["n_bonafide"], row["n_spoof"]) >= min_count
@@ -150,7 +153,7 @@ def is_reliable(row: Row, min_count: int) -> bool:
 
 def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Mapping[str, str], threshold: float | None) -> Any:
     """Draw the scores of each condition: bona fide above its line, spoof hatched below, the frozen threshold through all."""
-    figure = new_figure(680, 92 + 40 * len(conditions))
+    figure = new_figure(540, 92 + 34 * len(conditions))
     axes = figure.subplots()
     for height, condition in enumerate(conditions):
         axes.axhline(height, color=RULE, linewidth=0.8, zorder=1)
@@ -159,8 +162,8 @@ def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Map
             _half_histogram(axes, own, height, direction=direction, is_bonafide=label == "bonafide")
     if threshold is not None and not is_missing(threshold):
         axes.axvline(threshold, color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="frozen threshold", zorder=4)
-    axes.fill_between([], [], color=BLUE, alpha=0.75, label="real speech (above the line)")
-    axes.fill_between([], [], facecolor="none", edgecolor=VERMILLION, hatch="//////", label="fakes (below the line)")
+    axes.fill_between([], [], color=BLUE, alpha=0.75, label="real speech (above)")
+    axes.fill_between([], [], facecolor="none", edgecolor=VERMILLION, hatch="//////", label="fakes (below)")
     _rows_axis(axes, [labels[name] for name in conditions])
     axes.set_xlabel("score (higher: sounds more real)")
     figure.legend(loc="outside upper left", ncols=3, columnspacing=1.4, handletextpad=0.5)
@@ -183,9 +186,3 @@ def _half_histogram(axes: Any, rows: Sequence[Row], height: float, *, direction:
         else {"facecolor": "none", "edgecolor": VERMILLION, "hatch": "//////", "linewidth": 0.8}
     )
     axes.fill_between(edges, height, [*levels, levels[-1]], step="post", zorder=3, **style)
-
-
-def describe_range(rows: Sequence[Row], name: str) -> str:
-    """Return `4.1 % to 33.6 %` over rows, for a caption; empty where there is nothing."""
-    values = [row[name] for row in rows if not is_missing(row[name])]
-    return f"{percent(min(values))} to {percent(max(values))}" if values else ""

@@ -77,7 +77,7 @@ def choose(rows: Sequence[Row], many: int) -> list[Row]:
 
 
 def _file_of(folder: RunFolder, row: Row) -> Path:
-    file = (folder.path / row["clip"]).resolve()
+    file: Path = (folder.path / row["clip"]).resolve()
     where = f"{folder.path / 'tables' / 'worst.csv'}: row {row.number}"
     if not file.is_relative_to(folder.path.resolve()):
         raise RunFolderError(f"{where}: the clip '{row['clip']}' lies outside the run folder")
@@ -105,7 +105,7 @@ def spectrogram_db(audio: Audio) -> NDArray[np.float64]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     level = 10 * np.log10(power + 1e-12)
-    return np.clip(level - level.max(), -RANGE_DB, 0).T[::-1]
+    return np.asarray(np.clip(level - level.max(), -RANGE_DB, 0).T[::-1])
 
 
 def _picture(audio: Audio) -> bytes:

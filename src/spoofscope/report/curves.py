@@ -72,7 +72,7 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
     series : sequence of (detector, condition, label)
         The curves that are named and told apart; every other curve of `rows` is drawn thin and grey behind them.
     """
-    figure = new_figure(480, 470 + 20 * ((len(series) + 1) // 2))
+    figure = new_figure(420, 412 + 20 * ((len(series) + 1) // 2))
     axes = figure.subplots()
     named = {(detector, condition) for detector, condition, _ in series}
     curves: dict[tuple[str, str], list[Row]] = {}
@@ -118,7 +118,7 @@ def _probit(curve: Sequence[Row], floor: float) -> tuple[list[float], list[float
 
 def heard(rows: Sequence[Row], series: Sequence[tuple[str, str]]) -> Any:
     """Draw the EER of one detector against the seconds of a recording that it has heard, one line for each windowed condition."""
-    figure = new_figure(440, 310 + 20 * ((len(series) + 1) // 2))
+    figure = new_figure(420, 290 + 20 * ((len(series) + 1) // 2))
     axes = figure.subplots()
     for at, (condition, label) in enumerate(series):
         stroke = STROKES[at % len(STROKES)]

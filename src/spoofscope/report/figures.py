@@ -29,7 +29,7 @@ class Figure:
     svg : str
         To set into the page.
     width_px : int
-        The width that it is drawn for; it shrinks no further than three quarters of this before it scrolls.
+        The width that it is drawn for; it grows to a quarter more, and shrinks to three quarters before it scrolls.
     """
 
     name: str
@@ -73,7 +73,12 @@ class Sketchbook:
         message = f"Equal error rate by condition. {'; '.join(parts)}. Whiskers are {self._interval} intervals; the vertical line is clean."
         labels = self.run.labels
         return [
-            self.draw("conditions", "Error in every condition", message, lambda: charts.error_by_condition(rows, self.run.detectors, labels))
+            self.draw(
+                "conditions",
+                "Error in every condition",
+                message,
+                lambda: charts.error_by_condition(rows, self.run.detectors, labels),
+            )
         ]
 
     def sweeps(self) -> list[Figure]:
@@ -101,7 +106,9 @@ class Sketchbook:
             f"sweep-{family}",
             title,
             f"{'; '.join(parts)}.",
-            lambda: curves.sweep(rows, clean, self.run.detectors, unit=", ".join(part for part in (title, unit) if part), upper=upper),
+            lambda: curves.sweep(
+                rows, clean, self.run.detectors, unit=", ".join(part for part in (title, unit) if part), upper=upper
+            ),
         )
 
     def transfer(self, detector: str) -> list[Figure]:
@@ -179,7 +186,9 @@ class Sketchbook:
             if not is_missing(threshold)
             else "No threshold was frozen in this run."
         )
-        message = f"{detector}: scores of real speech (above each line) and fakes (hatched, below), each scaled to its peak. {line}"
+        message = (
+            f"{detector}: scores of real speech (above each line) and fakes (hatched, below), each scaled to its peak. {line}"
+        )
         labels = self.run.labels
         return [
             self.draw(

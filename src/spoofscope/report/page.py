@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def write_report(run_folder: str | Path) -> Path:
         page.parent.mkdir(parents=True, exist_ok=True)
         beside = page.with_suffix(".part")
         beside.write_text(html.lstrip(), encoding="utf-8")
-        os.replace(beside, page)
+        beside.replace(page)
     except OSError as error:
         raise RunFolderError(f"cannot write the report under {page.parent} ({error})") from error
     return page
@@ -65,7 +64,16 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
     )
-    formats = (words.percent, words.points, words.signed_points, words.number, words.fixed, words.count, words.one_in, words.short)
+    formats = (
+        words.percent,
+        words.points,
+        words.signed_points,
+        words.number,
+        words.fixed,
+        words.count,
+        words.one_in,
+        words.short,
+    )
     environment.filters |= {function.__name__: function for function in formats}
     environment.filters |= {"in_words": words.in_words, "drawing": _drawing}
     environment.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}
@@ -104,7 +112,10 @@ def _context(folder: RunFolder, figures: dict[str, Any]) -> dict[str, Any]:
 def breakdowns(folder: RunFolder) -> dict[str, tuple[Row, ...]]:
     """Return the clean rows of breakdown.csv by what they are broken down by, in the order of the table."""
     rows = folder.rows("breakdown", condition="clean")
-    return {columns: tuple(row for row in rows if row["columns"] == columns) for columns in dict.fromkeys(row["columns"] for row in rows)}
+    return {
+        columns: tuple(row for row in rows if row["columns"] == columns)
+        for columns in dict.fromkeys(row["columns"] for row in rows)
+    }
 
 
 def measured(folder: RunFolder) -> tuple[list[tuple[str, str]], list[tuple[str, str, dict[str, Row]]]]:
@@ -125,5 +136,3 @@ def measured(folder: RunFolder) -> tuple[list[tuple[str, str]], list[tuple[str, 
             answer.append((detector, condition, cells))
         seen.add(figures)
     return quantities, answer
-
-

@@ -77,6 +77,8 @@ _SETTINGS = {
     "grid.color": RULE,
     "grid.linewidth": 0.7,
     "figure.facecolor": "none",
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.h_pad": 0.06,
     "savefig.facecolor": "none",
     "text.color": INK,
     "xtick.color": MUTED,
@@ -121,9 +123,7 @@ def new_figure(width_px: float, height_px: float) -> Any:
     """Return an empty figure of a size in CSS pixels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_px / PIXELS_PER_INCH, height_px / PIXELS_PER_INCH), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
-    return figure
+    return Figure(figsize=(width_px / PIXELS_PER_INCH, height_px / PIXELS_PER_INCH), layout="constrained")
 
 
 def save(figure: Any, folder: Path, name: str) -> str:
