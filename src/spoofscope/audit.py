@@ -145,7 +145,7 @@ class Audit:
             "cost": cost,
             "level": recipe.level,
             "replicates": recipe.replicates,
-            "clusters": list(recipe.clusters),
+            "clusters": " and ".join(recipe.clusters),
             "seed": recipe.seed,
             "min_count": recipe.min_count,
             "versions": _versions(),
