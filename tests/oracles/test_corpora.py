@@ -5,10 +5,10 @@ import gzip
 from collections import Counter
 
 import pytest
-from tests.shared import SHARED, needs_shared
 
 from spoofscope.corpora.asvspoof2019_la import ASVspoof2019LA
 from spoofscope.corpora.table import Table
+from tests.shared import SHARED, needs_shared
 
 FULL_LIST = SHARED / "protocols" / "ASVspoof2019.LA.cm.all.protocol.txt.gz"
 PUBLISHED = {

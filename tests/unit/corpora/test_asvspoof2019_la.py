@@ -4,10 +4,10 @@ import gzip
 from pathlib import Path
 
 import pytest
-from tests.keys import write_key
 
 from spoofscope.corpora.asvspoof2019_la import CARD, ASVspoof2019LA
 from spoofscope.errors import CorpusError, TrialsError, UnknownName
+from tests.keys import write_key
 
 PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
 

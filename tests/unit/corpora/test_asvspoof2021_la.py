@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.keys import CODEC_TOTAL, EVAL_ATTACKS, EVAL_CODECS, write_key
 
 from spoofscope.corpora.asvspoof2021_la import ASVspoof2021LA
 from spoofscope.errors import CorpusError, UnknownName
+from tests.keys import CODEC_TOTAL, EVAL_ATTACKS, EVAL_CODECS, write_key
 
 PHASES = ("eval", "progress", "hidden")
 
