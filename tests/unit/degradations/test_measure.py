@@ -1,7 +1,6 @@
 """The measure of what a condition did."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -95,14 +94,3 @@ def test_an_active_sample_lies_in_a_frame_within_30_db_of_the_loudest(speech):
     seconds = np.flatnonzero(active) / RATE
     assert (seconds.min(), seconds.max()) == (pytest.approx(0.4, abs=0.02), pytest.approx(1.6, abs=0.02))
     assert not active_samples(np.zeros(1000, dtype=np.float32), RATE).any()
-
-
-def test_four_seconds_are_measured_in_a_few_milliseconds(speech):
-    audio = np.tile(speech, 2)
-    heard = np.roll(audio, 3)
-    took = []
-    for _ in range(10):
-        start = time.perf_counter()
-        measure(audio, heard, RATE)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.012  # about 0.002 on an idle core
