@@ -119,7 +119,7 @@ def read_score_text(path: str | Path) -> pl.DataFrame:
     if not file.is_file():
         raise ScoresError(f"no score file at {path}")
     try:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        with gzip.open(file, "rt", encoding="utf-8-sig") if file.suffix == ".gz" else file.open(encoding="utf-8-sig") as lines:
             rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ScoresError(f"{path} is not a text of scores ({error})") from error

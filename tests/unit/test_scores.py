@@ -74,6 +74,7 @@ def test_a_missing_column_and_scores_that_are_text_are_refused():
         ("a - bonafide 1.5\n\nb A07 spoof -20\n", ["trial_id", "attack", "label", "score"]),
         ("filename\tcm-score\na\t1.5\nb\t-20\n", ["trial_id", "score"]),
         ("a   1.5  \r\nb\t-20.0\r\n", ["trial_id", "score"]),
+        ("\ufeffa 1.5\nb -20\n", ["trial_id", "score"]),
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])

@@ -114,7 +114,7 @@ def _read_lines(path: Path) -> list[str]:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-        return content.decode("utf-8").splitlines()
+        return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not a text file ({error.reason} at byte {error.start})") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:

@@ -55,6 +55,12 @@ def test_a_compressed_list_of_several_partitions_is_cut_by_id(tmp_path, dev):
         ASVspoof2019LA().trials("train", protocol_file=file)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_speaker(tmp_path, dev):
+    file = tmp_path / "list.txt"
+    file.write_text(dev, encoding="utf-8-sig")
+    assert ASVspoof2019LA().trials("dev", protocol_file=file).frame["speaker"][0] == "LA_0001"
+
+
 def test_one_missing_trial_is_an_error_that_shows_both_counts(root, dev):
     file = root / "LA" / PROTOCOLS / "ASVspoof2019.LA.cm.dev.trl.txt"
     file.write_text(dev[: dev.rstrip().rindex("\n") + 1])
