@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     build = _verb(verbs, "build-corpus", _build_corpus, "a labelled spoof corpus made from a folder of real speech")
     build.add_argument("--bonafide", required=True, help="folder of recordings; a sub-folder is a speaker")
     build.add_argument("--out", required=True, help="folder to write")
+    build.add_argument("--attacks", nargs="*", metavar="B01", help="attacks to make; all unless given")
+    build.add_argument("--limit", type=int, default=0, help="use at most this many recordings; 0 for all")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--workers", type=int, default=-1, help="processes; -1 for one per core")
     train = _verb(verbs, "train", _train, "train a built-in detector on a corpus")
@@ -361,11 +363,21 @@ def _metrics(options: argparse.Namespace) -> int:
 
 
 def _build_corpus(options: argparse.Namespace) -> int:
-    from spoofscope.corpora.builtin.build import build_corpus
+    from spoofscope.corpora.builtin.own import build_corpus
 
-    built = build_corpus(Path(options.bonafide), Path(options.out), seed=options.seed, workers=options.workers)
-    print(built)
-    return 0
+    built = build_corpus(
+        options.bonafide,
+        options.out,
+        seed=options.seed,
+        workers=None if options.workers < 0 else max(1, options.workers),
+        limit=options.limit or None,
+        **({"attacks": options.attacks} if options.attacks else {}),
+    )
+    labels = built.frame["label"].to_list()
+    print(f"{labels.count('bonafide')} bona fide and {labels.count('spoof')} spoof recordings: {built.table}")
+    for refused in built.refused:
+        print(f"left out: {refused.source}: {refused.reason}", file=sys.stderr)
+    return 3 if built.refused else 0
 
 
 def _train(options: argparse.Namespace) -> int:

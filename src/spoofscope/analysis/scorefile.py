@@ -157,6 +157,24 @@ def evaluate_score_file(
     )
 
 
+def trials_in_file(path: str | Path) -> Trials:
+    """Take the trials from a score file that names labels and attacks itself, for want of a protocol.
+
+    Raises
+    ------
+    ScoresError
+        If the file has no labels; then a protocol is needed.
+    """
+    table = read_score_text(path)
+    if "label" not in table.columns:
+        raise ScoresError(
+            f"{path} holds ids and scores only, so nothing says which trials are bona fide. "
+            "Name the corpus and its list: --corpus asvspoof2019_la --protocol eval --root DIR."
+        )
+    named = table.with_columns(path="trial_id", attack=pl.when(pl.col("label") == SPOOF).then("attack")).drop("score")
+    return Trials(named, Path(path).parent, f"{Path(path).name}, by its own labels")
+
+
 def _pooled(
     bonafide: FloatArray,
     spoof: FloatArray,
