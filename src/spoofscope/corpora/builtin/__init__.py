@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from spoofscope.corpora import Card, Counts, corpus
 from spoofscope.corpora.builtin.attacks import EVALUATED, SEEN
 from spoofscope.corpora.builtin.build import Settings, build, finished
 from spoofscope.corpora.builtin.plan import MAX_SPEECH_S, Size, cache_folder, corpus_key, plan
-from spoofscope.errors import CorpusError
+from spoofscope.errors import UnknownName
 from spoofscope.trials import Trials
 
 SIZES = {
@@ -61,11 +62,15 @@ class Builtin:
 
         Raises
         ------
+        UnknownName
+            If there is no such protocol.
         CorpusError
-            If there is no such protocol, or `root` holds a corpus of another version or seed.
+            If `root` holds a corpus of another version or seed.
         """
         if protocol not in SIZES:
-            raise CorpusError(f"the built-in corpus has no protocol '{protocol}'; it has {', '.join(SIZES)}")
+            near = difflib.get_close_matches(protocol, SIZES, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UnknownName(f"the built-in corpus has no protocol '{protocol}'.{hint} It has {', '.join(SIZES)}.")
         frame, folder = build_builtin(root, sizes=SIZES, seed=seed, workers=workers)
         name = f"{self.card.title}, {protocol}" + (f" (seed {seed})" if seed else "")
         return Trials(frame.filter(pl.col("protocol") == protocol), folder, name)

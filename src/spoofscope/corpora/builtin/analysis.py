@@ -24,6 +24,9 @@ Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 HOP = 80
 """Samples (5 ms) between analysis frames."""
 
+WINDOW = 640
+"""Samples (40 ms) that pitch is looked for in."""
+
 FFT = 960
 BINS = FFT // 2 + 1
 F0_MIN_HZ = 65.0
@@ -51,12 +54,12 @@ class Analysis:
 
     @cached_property
     def _frames_power(self) -> Signal:
-        return _power(_rfft(framed(self.audio, 640, HOP) * _hann(640), 1024))
+        return _power(_rfft(framed(self.audio, WINDOW, HOP) * _hann(WINDOW), 1024))
 
     @cached_property
     def f0_hz(self) -> Signal:
         """(frames,) fundamental frequency in hertz, 0 where unvoiced."""
-        return track_f0(self._frames_power, 640)
+        return track_f0(self._frames_power, WINDOW)
 
     @cached_property
     def envelope(self) -> Signal:
@@ -71,7 +74,7 @@ class Analysis:
     @cached_property
     def aperiodicity(self) -> Signal:
         """(frames, 481) share of the power that is noise, 1 where unvoiced."""
-        return _aperiodicity(self._frames_power, self.f0_hz)
+        return _aperiodicity(self._frames_power, self.f0_hz, WINDOW)
 
 
 def stft(audio: Signal, *, size: int, hop: int) -> Spectra:
@@ -119,8 +122,7 @@ def track_f0(power: Signal, window: int) -> Signal:
     """
     lags = np.arange(int(SAMPLE_RATE / F0_MAX_HZ), int(SAMPLE_RATE / F0_MIN_HZ) + 1)
     correlation = _irfft(power, 2 * (power.shape[1] - 1))
-    shape = np.correlate(_hann(window), _hann(window), "full")[window - 1 :]
-    normal = correlation[:, lags] / (correlation[:, :1] + 1e-9) * (shape[0] / shape[lags])
+    normal = correlation[:, lags] / (correlation[:, :1] + 1e-9) / _window_correlation(window)[lags]
     normal -= 0.0003 * lags
     candidates = np.argpartition(-_peaks_only(normal), 4, axis=1)[:, :4]
     merit = np.take_along_axis(normal, candidates, axis=1)
@@ -165,17 +167,19 @@ def mel_matrix(bands: int, size: int) -> Signal:
     return filters
 
 
-def _aperiodicity(power: Signal, f0_hz: Signal) -> Signal:
+def _aperiodicity(power: Signal, f0_hz: Signal, window: int) -> Signal:
     """One minus the normalised autocorrelation at the period, in five bands, interpolated over frequency."""
     hertz = np.arange(power.shape[1]) * SAMPLE_RATE / (2 * (power.shape[1] - 1))
     voiced = f0_hz > 0
     at_period = np.cos(2 * np.pi * np.outer(1 / f0_hz[voiced], hertz))
+    whole = np.interp(SAMPLE_RATE / f0_hz[voiced], np.arange(window), _window_correlation(window))
     bands = np.ones((len(f0_hz), len(BAND_EDGES_HZ) - 1))
     for band, (low, high) in enumerate(itertools.pairwise(BAND_EDGES_HZ)):
         inside = (hertz >= low) & (hertz < high)
         part = power[voiced][:, inside]
         periodic = np.sum(part * at_period[:, inside], axis=1) / (part.sum(axis=1) + 1e-12)
-        bands[voiced, band] = np.clip(1 - 1.15 * periodic, 0.01, 1)
+        # The exponent makes up for glides of pitch within a frame, which look like noise at high harmonics.
+        bands[voiced, band] = np.clip(1 - periodic / whole, 0.01, 1) ** 1.5
     centres = np.add(BAND_EDGES_HZ[:-1], BAND_EDGES_HZ[1:]) / 2
     bins = np.linspace(0, SAMPLE_RATE / 2, BINS)
     right = np.clip(np.searchsorted(centres, bins), 1, len(centres) - 1)
@@ -219,6 +223,14 @@ def _parabolic(rows: Signal, lags: NDArray[np.int64], chosen: NDArray[np.int64])
 @lru_cache(maxsize=8)
 def _hann(size: int) -> Signal:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _window_correlation(size: int) -> Signal:
+    """Autocorrelation of the window at each lag, 1 at lag 0: what a perfectly periodic frame would show."""
+    correlation: Signal = np.correlate(_hann(size), _hann(size), "full")[size - 1 :]
+    correlation /= correlation[0]
+    return correlation
 
 
 @lru_cache(maxsize=8)

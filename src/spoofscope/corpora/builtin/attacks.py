@@ -88,7 +88,7 @@ def _random_phase(speech: Analysis, rng: np.random.Generator) -> Signal:
 
 
 def _phase_vocoder(speech: Analysis, rng: np.random.Generator) -> Signal:
-    return spectrogram.shifted(speech, factor=rng.choice([0.85, 0.88, 1.12, 1.15]))
+    return spectrogram.shifted(speech, factor=float(rng.choice([0.9, 0.92, 1.1, 1.14])))
 
 
 def _psola(speech: Analysis, rng: np.random.Generator) -> Signal:

@@ -23,7 +23,7 @@ OVERSAMPLING = 4
 STEP = 40
 """Samples (2.5 ms) per value of a track."""
 
-STILL = 2
+STILL = 4
 """Steps for which the vocal tract stands still."""
 
 VOWELS_HZ = np.array(
@@ -52,7 +52,7 @@ class Talker:
     tract : float
         Formant frequencies relative to an average male tract (above 1: shorter).
     open_quotient, tilt, breathiness : float
-        Voice quality: share of a period with open glottis, pole of the spectral tilt, level of the aspiration noise.
+        Voice quality: share of a period with open glottis, pole of the spectral tilt (below 0: bright), level of the aspiration noise.
     jitter, shimmer : float
         Relative deviation of period and amplitude from one glottal cycle to the next.
     syllables_per_s : float
@@ -94,7 +94,7 @@ def draw_talker(rng: np.random.Generator) -> Talker:
         f0_range=rng.uniform(0.07, 0.17),
         tract=rng.uniform(1.08, 1.22) if high else rng.uniform(0.92, 1.06),
         open_quotient=rng.uniform(0.45, 0.75),
-        tilt=rng.uniform(0.1, 0.6),
+        tilt=rng.uniform(-0.6, 0.1),
         breathiness=float(np.exp(rng.uniform(np.log(0.01), np.log(0.08)))),
         jitter=rng.uniform(0.003, 0.012),
         shimmer=rng.uniform(0.02, 0.07),
@@ -126,7 +126,7 @@ def speak(talker: Talker, duration_s: float, rng: np.random.Generator) -> Audio:
     voiced, opening = _voice(talker, score, rng)
     excitation = voiced + rng.standard_normal(len(voiced)) * _stretch(score.aspiration, len(voiced)) * (0.3 + opening)
     speech = _tract(talker, score.formants_hz, excitation, rng)
-    speech /= np.sqrt(np.mean(speech**2)) + 1e-12
+    speech = _evened(speech)
     recorded = _record(talker, speech + _frication(score, len(speech), rng), rng)
     level: Audio = (0.05 * recorded / np.sqrt(np.mean(recorded**2))).astype(np.float32)
     return level
@@ -236,8 +236,25 @@ def _tract(talker: Talker, formants_hz: Signal, excitation: Signal, rng: np.rand
     out = np.empty_like(excitation)
     for step in range(steps):
         block = slice(step * still, (step + 1) * still)
+        if step:
+            state = _carried(state, sections[step - 1], sections[step])
         out[block], state = sosfilt(sections[step], excitation[block], zi=state)
     return out
+
+
+def _carried(state: Signal, before: Signal, after: Signal) -> Signal:
+    """State of `after` that remembers the same last two samples of each resonator as `state` did: no click."""
+    last = -state[:, 1] / before[:, 5]
+    last_but_one = -(state[:, 0] + before[:, 4] * last) / before[:, 5]
+    return np.stack([-after[:, 4] * last - after[:, 5] * last_but_one, -after[:, 5] * last], axis=1)
+
+
+def _evened(speech: Signal) -> Signal:
+    """Halve the differences in level between syllables, as talkers do, and set the root mean square to one."""
+    loudness = np.sqrt(_smoothed(speech.reshape(-1, STEP) ** 2, 30).mean(axis=1))
+    evened: Signal = speech / np.sqrt(_stretch(loudness, len(speech)) + 0.1 * loudness.max())
+    evened /= np.sqrt(np.mean(evened**2)) + 1e-12
+    return evened
 
 
 def _frication(score: _Score, n: int, rng: np.random.Generator) -> Signal:
