@@ -44,7 +44,8 @@ class Trained:
 
         # One entry: the order of several would change from run to run, and with it the digest of the file.
         story = json.dumps({"format": FORMAT, "kind": self.kind, "history": dict(self.history)}, sort_keys=True)
-        content = save(dict(self.tensors), metadata={_METADATA: story})
+        # The format knows no strides: an array in another order would be written as it lies in memory.
+        content = save({name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}, {_METADATA: story})
         beside = Path(f"{path}.partial")
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)

@@ -17,7 +17,8 @@ from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_cnn import KIND
 from spoofscope.errors import MissingExtra, RecipeError
 from spoofscope.training.network import exported, logits, new_network
-from spoofscope.training.recordings import Progress, Recording, history, read_recordings, silent
+from spoofscope.training.progress import Progress, silent
+from spoofscope.training.recordings import Recording, history, read_recordings
 from spoofscope.trials import Trials
 
 Pools: TypeAlias = dict[bool, list[list[Features]]]

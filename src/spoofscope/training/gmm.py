@@ -12,7 +12,8 @@ from spoofscope.detectors._products import stable_product
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_gmm import KIND, SIDES, Mixture, log_joint
 from spoofscope.errors import NotEnoughTrials, RecipeError
-from spoofscope.training.recordings import Progress, history, read_recordings, silent
+from spoofscope.training.progress import Progress, silent
+from spoofscope.training.recordings import history, read_recordings
 from spoofscope.trials import Trials
 
 Frames = NDArray[np.float64]
@@ -39,7 +40,7 @@ class GmmTraining:
     """
 
     seed: int = 0
-    components: int = 64
+    components: int = 128
     iterations: int = 12
     max_frames: int = 100_000
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from spoofscope import __version__
 from spoofscope.audio import Audio, read_audio
 from spoofscope.errors import NotEnoughTrials
+from spoofscope.training.progress import Progress, silent
 from spoofscope.trials import Trials
-
-Progress: TypeAlias = Callable[[str, float], None]
 
 
 class Recording(NamedTuple):
@@ -20,10 +18,6 @@ class Recording(NamedTuple):
     trial_id: str
     audio: Audio
     is_bonafide: bool
-
-
-def silent(_phase: str, _share: float) -> None:
-    """Report no progress."""
 
 
 def read_recordings(trials: Trials, *, progress: Progress = silent) -> list[Recording]:
@@ -55,10 +49,3 @@ def history(trials: Trials, settings: Any) -> dict[str, Any]:
         "settings": asdict(settings),
         "version": __version__,
     }
-
-
-def tracked(steps: Iterable[int], total: int, phase: str, progress: Progress) -> Iterable[int]:
-    """Yield the steps, reporting the share done after each."""
-    for number, step in enumerate(steps, 1):
-        yield step
-        progress(phase, number / total)

@@ -27,6 +27,14 @@ def test_the_same_weights_are_the_same_bytes_whatever_their_order(tmp_path):
     assert hashlib.sha256((tmp_path / "one").read_bytes()).hexdigest() == TRAINED.save(tmp_path / "one")
 
 
+def test_a_tensor_that_lies_in_another_order_in_memory_comes_back_the_same(tmp_path):
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    Trained("toy", {"a": values.transpose(2, 0, 1), "b": np.asfortranarray(values)}, {}).save(tmp_path / "w")
+    tensors = load_trained(tmp_path / "w", "toy")[0].tensors
+    np.testing.assert_array_equal(tensors["a"], values.transpose(2, 0, 1))
+    np.testing.assert_array_equal(tensors["b"], values)
+
+
 def test_nothing_is_left_beside_the_file(tmp_path):
     TRAINED.save(tmp_path / "w")
     assert [file.name for file in tmp_path.iterdir()] == ["w"]
