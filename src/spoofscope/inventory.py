@@ -67,7 +67,8 @@ def check(kind: str, expression: str, *, root: Path | None, protocol: str | None
         corpus, options = open_corpus(expression)
         chosen = protocol or default_protocol(corpus.card)
         trials = corpus.trials(chosen, root=root, **options)
-        return list(check_corpus(trials, corpus.card, chosen, limit=limit or None).findings)
+        train = corpus.trials("train", root=root, **options) if corpus.card.synthetic and chosen != "train" else None
+        return list(check_corpus(trials, corpus.card, chosen, limit=limit or None, train=train).findings)
     if kind == "detector":
         from spoofscope.checks.detector import check_detector
 

@@ -41,7 +41,7 @@ GRIDS: dict[str, tuple[str, ...]] = {
         *(f"windows({seconds})" for seconds in (4, 2, 1, 0.5)),
     ),
     "reference": (
-        *(f"mp3({rate})" for rate in (128, 64, 32, 16, 8)),
+        *(f"mp3({rate}, lame_quality=3)" for rate in (128, 64, 32, 16, 8)),
         "bandpass(300, 3400, 6)",
         "telephony",
         *(f"noise('white', {snr}, over='file')" for snr in (30, 20, 10, 5, 0)),
