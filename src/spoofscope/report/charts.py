@@ -44,7 +44,7 @@ def _whisker(axes: Any, at: float, row: Row, name: str, *, colour: str) -> None:
 def error_by_condition(rows: Sequence[Row], detectors: Sequence[str], labels: Mapping[str, str]) -> Any:
     """Draw the EER of every condition with its interval; one marker for each detector."""
     conditions = [name for name in labels if any(row["condition"] == name for row in rows)]
-    figure = new_figure(540, 70 + max(ROW_PX, 8 * len(detectors)) * len(conditions) + (26 if len(detectors) > 1 else 0))
+    figure = new_figure(480, 70 + max(ROW_PX, 8 * len(detectors)) * len(conditions) + (26 if len(detectors) > 1 else 0))
     axes = figure.subplots()
     offsets = [0.0] if len(detectors) == 1 else [0.5 * (at / (len(detectors) - 1) - 0.5) for at in range(len(detectors))]
     for at, (detector, offset) in enumerate(zip(detectors, offsets, strict=True)):
@@ -153,7 +153,7 @@ def is_reliable(row: Row, min_count: int) -> bool:
 
 def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Mapping[str, str], threshold: float | None) -> Any:
     """Draw the scores of each condition: bona fide above its line, spoof hatched below, the frozen threshold through all."""
-    figure = new_figure(540, 92 + 34 * len(conditions))
+    figure = new_figure(480, 92 + 34 * len(conditions))
     axes = figure.subplots()
     for height, condition in enumerate(conditions):
         axes.axhline(height, color=RULE, linewidth=0.8, zorder=1)

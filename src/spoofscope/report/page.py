@@ -75,7 +75,7 @@ def _environment() -> Any:
         words.short,
     )
     environment.filters |= {function.__name__: function for function in formats}
-    environment.filters |= {"in_words": words.in_words, "drawing": _drawing}
+    environment.filters |= {"in_words": words.in_words, "quantity_name": words.quantity_name, "drawing": _drawing}
     environment.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}
     return environment
 

@@ -88,3 +88,9 @@ def short(text: Any, length: int = 28) -> str:
     """Return a text cut to a length, with an ellipsis where something is lost."""
     words = str(text)
     return words if len(words) <= length else f"{words[: length - 1]}…"
+
+
+def quantity_name(quantity: str, unit: str) -> str:
+    """Return a measured quantity with its unit once: `snr_db` in dB is `snr, dB`."""
+    name = quantity.removesuffix(f"_{unit.lower()}").replace("_", " ")
+    return f"{name}, {unit}" if unit else name
