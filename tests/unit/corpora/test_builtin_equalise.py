@@ -16,12 +16,12 @@ from spoofscope.trials import Trials
 
 LEAKS = {
     "level": lambda audio: 0.3 * audio,
-    "crest": lambda audio: np.clip(audio, -0.03, 0.03),
+    "crest": lambda audio: audio * np.where(np.arange(len(audio)) % 700 < 3, 4, 1),
     "duration": lambda audio: audio[: len(audio) * 2 // 3],
     "leading silence": lambda audio: np.concatenate([np.zeros(6_000), audio]),
     "trailing silence": lambda audio: np.concatenate([audio, np.zeros(6_000)]),
     "DC": lambda audio: audio + 0.02,
-    "background": lambda audio: audio + 0.004 * stream("floor").standard_normal(len(audio)),
+    "background": lambda audio: audio + 0.0005 * stream("floor").standard_normal(len(audio)),
     "bandwidth": lambda audio: sosfilt(butter(8, 7_400, fs=16_000, output="sos"), audio),
 }
 
@@ -31,7 +31,7 @@ def babble(rng: np.random.Generator) -> np.ndarray:
     bursts = np.repeat(rng.uniform(0.2, 1.0, size=14) * (rng.random(14) > 0.2), 2_400)
     bursts[:2_400] = bursts[-2_400:] = 0.7
     envelope = np.convolve(bursts, np.hanning(800) / 400, mode="same")
-    return 0.05 * envelope * rng.standard_normal(len(envelope)) + 0.0005 * rng.standard_normal(len(envelope))
+    return 0.05 * envelope * rng.standard_normal(len(envelope)) + 0.00005 * rng.standard_normal(len(envelope))
 
 
 def write_trials(folder: Path, leak, *, equalised: bool) -> tuple[Trials, Trials]:
@@ -39,7 +39,7 @@ def write_trials(folder: Path, leak, *, equalised: bool) -> tuple[Trials, Trials
     lists = []
     for protocol in ("train", "eval"):
         rows = []
-        for index in range(60):
+        for index in range(48):
             trial_id, is_spoof = f"{protocol}{index}", index % 2 == 1
             audio = babble(stream(trial_id))
             audio = leak(audio) if is_spoof else audio
