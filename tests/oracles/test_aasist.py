@@ -1,5 +1,7 @@
 """The folded AASIST network against the published one, op for op, on random weights."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,15 @@ from spoofscope.detectors._workers import Workers, in_turn  # noqa: E402
 from tests.oracles.eager_aasist import EagerAasist  # noqa: E402
 from tests.oracles.eager_aasist import sinc_filters as published_filters  # noqa: E402
 from tests.unit.detectors.test_aasist import random_state  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep the eager network from spinning while other tests run beside it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def both(shape: str, samples: int, seed: int = 0) -> tuple[tuple, tuple]:
