@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import soundfile
 
+from spoofscope.degradations.conditions import parse_condition
 from spoofscope.detectors._trained import load_trained
 from spoofscope.detectors.lfcc_cnn import LfccCnn
 from spoofscope.detectors.lfcc_gmm import LfccGmm
@@ -134,8 +135,6 @@ def test_more_components_than_frames_are_refused(trials):
 
 
 def test_copies_of_a_recording_depend_on_the_seed_and_its_id_only():
-    from spoofscope.degradations.conditions import parse_condition
-
     audio = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
     channels = [parse_condition("noise('white', 20)"), parse_condition("noise('white', 0)")]
     settings = CnnTraining(copies=3)
@@ -145,6 +144,12 @@ def test_copies_of_a_recording_depend_on_the_seed_and_its_id_only():
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(heard[1], heard_features(Recording("b", audio, True), channels, settings)[1])
     assert not np.array_equal(heard[1], heard[2])
+
+
+def test_a_silent_recording_that_no_noise_can_be_added_to_is_named():
+    silence = Recording("quiet-7", np.zeros(8000, np.float32), True)
+    with pytest.raises(AudioError, match=r"training trial 'quiet-7' through noise\('white', 20\): the recording is silent"):
+        heard_features(silence, [parse_condition("noise('white', 20)")], CnnTraining())
 
 
 def test_crops_alternate_the_classes_and_keep_to_the_asked_length():

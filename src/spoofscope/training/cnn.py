@@ -15,7 +15,7 @@ from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
 from spoofscope.detectors._lfcc import HOP, Features, floored, log_filterbank
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_cnn import KIND
-from spoofscope.errors import MissingExtra, RecipeError
+from spoofscope.errors import AudioError, MissingExtra, RecipeError
 from spoofscope.training.network import exported, logits, new_network
 from spoofscope.training.progress import Progress, silent
 from spoofscope.training.recordings import Recording, history, read_recordings
@@ -92,7 +92,7 @@ def train_cnn(trials: Trials, settings: CnnTraining | None = None, *, progress: 
     NotEnoughTrials
         If a class is empty.
     AudioError
-        If a recording cannot be read.
+        If a recording cannot be read, or is silent.
     """
     settings = settings or CnnTraining()
     channels = [parse_condition(text) for text in settings.channels]
@@ -113,7 +113,10 @@ def heard_features(recording: Recording, channels: Sequence[Condition], settings
     for copy in range(settings.copies if channels else 0):
         channel = channels[int(draw.integers(len(channels)))]
         rng = channel.rng(settings.seed, f"{recording.trial_id}/{copy}")
-        heard.append(log_filterbank(channel.degrade(recording.audio, SAMPLE_RATE, rng)))
+        try:
+            heard.append(log_filterbank(channel.degrade(recording.audio, SAMPLE_RATE, rng)))
+        except AudioError as error:
+            raise AudioError(f"training trial '{recording.trial_id}' through {channel.name}: {error}") from error
     return heard
 
 
