@@ -59,6 +59,17 @@ class Plan:
     intervals: bool = True
 
 
+TINY = Plan(
+    detectors=("aasist.la19",),
+    conditions=("clean", "mp3_8"),
+    attacks=("A01", "A02"),
+    n_bonafide=40,
+    n_rare=3,
+    replicates=12,
+    clips=1,
+)
+
+
 @dataclass(frozen=True)
 class Trial:
     trial_id: str
@@ -423,7 +434,7 @@ class Maker:
                 "note": "Both classes are made by this package.",
             },
             "trials": {
-                "describe": f"Built-in corpus, eval, {len(self.trials):,} trials",
+                "describe": f"Built-in corpus, eval, {len(self.trials):,} trials ({plan.n_bonafide} bona fide, {int((~self.bonafide).sum())} spoof)",
                 "n": len(self.trials),
                 "n_bonafide": int(self.bonafide.sum()),
                 "n_spoof": int((~self.bonafide).sum()),

@@ -165,6 +165,7 @@ def score_histograms(rows: Sequence[Row], conditions: Sequence[str], labels: Map
     axes.fill_between([], [], color=BLUE, alpha=0.75, label="real speech (above)")
     axes.fill_between([], [], facecolor="none", edgecolor=VERMILLION, hatch="//////", label="fakes (below)")
     _rows_axis(axes, [labels[name] for name in conditions])
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("score (higher: sounds more real)")
     figure.legend(loc="outside upper left", ncols=3, columnspacing=1.4, handletextpad=0.5)
     return figure

@@ -94,7 +94,11 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
     names = [f"{100 * tick:g}" for tick in ticks]
     places = [_NORMAL.inv_cdf(tick) for tick in ticks]
     axes.set(
-        xlim=ends, ylim=ends, aspect="equal", xlabel="fakes let through (false alarm)", ylabel="real people turned away (miss)"
+        xlim=ends,
+        ylim=ends,
+        aspect="equal",
+        xlabel="fakes let through (false alarm), %",
+        ylabel="real people turned away (miss), %",
     )
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)

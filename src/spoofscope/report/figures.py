@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from spoofscope.report import charts, curves, style
 from spoofscope.report.findings import HEADLINE_POINT, largest
 from spoofscope.report.folder import Row, RunFolder
-from spoofscope.report.words import count, in_words, is_missing, number, percent
+from spoofscope.report.words import in_words, is_missing, number, percent, plural
 from spoofscope.trials import slug
 
 NAMED_CURVES = 6
+MOST_SMALL_ATTACKS = 6
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Sketchbook:
                 who = f"{detector}: worst" if len(self.run.detectors) > 1 else "Worst"
                 where = f"{number(own[0]['level'])} {unit}".strip()
                 parts.append(f"{who} at {where}, {percent(own[0]['eer'])} (clean {percent(clean[detector]['eer'])})")
-        title = spelled(family, rows[0]["label"])
+        title = family_title(family, [row["label"] for row in rows])
         return self.draw(
             f"sweep-{family}",
             title,
@@ -135,11 +136,18 @@ class Sketchbook:
             return []
         hardest = largest((row for row in rows if row["condition"] == conditions[0]), "eer")
         attacks = list(dict.fromkeys([*(row["group"] for row in hardest), *(row["group"] for row in rows)]))
+        ranked = {row["group"] for row in reliable}
+        left_out = [attack for attack in attacks if attack not in ranked]
+        if len(left_out) > MOST_SMALL_ATTACKS:
+            attacks = [attack for attack in attacks if attack in ranked]
+            small = f"{plural(len(left_out), 'attack')} with fewer than {plural(minimum, 'trial')} of a class everywhere are left out."
+        else:
+            small = f"'few': fewer than {plural(minimum, 'trial')} of a class."
         labels = self.run.labels
         message = (
-            f"{detector}: equal error rate in percent, attacks in the order of their error under {labels[conditions[0]]}, the hardest on the left. "
-            f"The largest is {percent(reliable[0]['eer'])}, {reliable[0]['group']} under {labels[reliable[0]['condition']]}. "
-            f"'few': fewer than {count(minimum)} trials of a class."
+            f"{detector}: equal error rate in percent, attacks in the order of their error under {labels[conditions[0]]}, "
+            f"the hardest on the left; darker is worse. The largest is {percent(reliable[0]['eer'])}, {reliable[0]['group']} under "
+            f"{labels[reliable[0]['condition']]}. {small}"
         )
         return [
             self.draw(
@@ -221,10 +229,15 @@ class Sketchbook:
         return percent(self.run.run["level"], 0)
 
 
-def spelled(family: str, label: str) -> str:
-    """Return the name of a family as a title, spelled as in the label of one of its conditions: `mp3` in `MP3 8 kb/s` is `MP3`."""
-    at = label.lower().find(family.lower())
-    name = label[at : at + len(family)] if at >= 0 else family.replace("_", " ")
+def family_title(family: str, labels: Sequence[str]) -> str:
+    """Return what people call a family: the words that all its labels begin with (`white noise` of `white noise 5 dB`)."""
+    split = [label.split() for label in labels]
+    shared = []
+    for words in zip(*split, strict=False):
+        if len(set(words)) > 1:
+            break
+        shared.append(words[0])
+    name = " ".join(shared) if len(set(labels)) > 1 and shared else family.replace("_", " ")
     return f"{name[:1].upper()}{name[1:]}"
 
 

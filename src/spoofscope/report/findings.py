@@ -34,6 +34,8 @@ class Findings:
         Its clean row of conditions.csv.
     worst : tuple of Row
         Up to three conditions with the largest EER, worst first.
+    none_worse : bool
+        Whether no condition at all is shown to be worse than clean: every paired difference is within noise or negative.
     attack, rival : Row or None
         The attack with the largest clean EER among those with enough trials; and the next one, where the two
         intervals overlap so that their order is not settled.
@@ -46,6 +48,7 @@ class Findings:
     detector: Mapping[str, Any]
     clean: Row
     worst: tuple[Row, ...]
+    none_worse: bool
     attack: Row | None
     rival: Row | None
     n_attacks: int
@@ -65,12 +68,19 @@ def findings_of(folder: RunFolder, detector: Mapping[str, Any]) -> Findings:
         detector=detector,
         clean=clean,
         worst=tuple(largest(degraded, "eer")[:3]),
+        none_worse=bool(degraded) and all(_is_no_worse(row) for row in degraded),
         attack=first,
         rival=second if first and second and intervals_overlap(first, second, "eer") else None,
         n_attacks=len(attacks),
         n_small=len(attacks) - len(reliable),
         frozen=_frozen(folder.rows("transfer", detector=name, operating_point=HEADLINE_POINT)),
     )
+
+
+def _is_no_worse(row: Row) -> bool:
+    if is_missing(row["delta_eer"]) or row["within_noise"] is None:
+        return False
+    return bool(row["within_noise"] or row["delta_eer"] < 0)
 
 
 def _frozen(rows: Sequence[Row]) -> FrozenThreshold | None:

@@ -16,6 +16,7 @@ from spoofscope.report.folder import Row, RunFolder, read_run_folder
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_ROWS = 60
+MOST_WARNINGS = 5
 
 
 def write_report(run_folder: str | Path) -> Path:
@@ -105,6 +106,7 @@ def _context(folder: RunFolder, figures: dict[str, Any]) -> dict[str, Any]:
         "failures": folder.rows("failures"),
         "clips": clips_of(folder),
         "most_rows": MOST_ROWS,
+        "most_warnings": MOST_WARNINGS,
         "absent": folder.absent,
     }
 

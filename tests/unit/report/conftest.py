@@ -1,8 +1,11 @@
 """What the tests of the page share."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.report_folder import TINY, make_run_folder
 
 
 @pytest.fixture
@@ -13,3 +16,15 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         return {kind: [] for kind in ("overview", "sweeps", "transfer", "attacks", "det", "histograms", "heard")}
 
     monkeypatch.setattr("spoofscope.report.page.draw_figures", draw_nothing)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the small run folder once."""
+    return make_run_folder(tmp_path_factory.mktemp("template") / "run", TINY)
+
+
+@pytest.fixture
+def tiny(template: Path, tmp_path: Path) -> Path:
+    """Return a small run folder of the test's own."""
+    return Path(shutil.copytree(template, tmp_path / "run"))
