@@ -255,7 +255,9 @@ class Evaluation:
             for name, unit in MEASURED_UNITS.items():
                 values = cell.scored[f"measured_{name}"].drop_nulls().drop_nans()
                 if len(values):
-                    low, median, high = np.quantile(values.to_numpy().astype(np.float64), [0.05, 0.5, 0.95])
+                    low, median, high = np.quantile(
+                        values.to_numpy().astype(np.float64), [0.05, 0.5, 0.95], method="inverted_cdf"
+                    )
                     yield _names(cell) | {
                         "quantity": name,
                         "unit": unit,
@@ -303,8 +305,9 @@ class Evaluation:
                 found.append(
                     f"{where}: {100 * ties:.1f} % of the trials share a score with the other class, which moves an EER."
                 )
-            if cell.condition.chain and np.isposinf(cell.scored["measured_snr_db"].drop_nulls().to_numpy()).any():
-                found.append(f"{where}: some recordings came through unchanged.")
+            unchanged = int(np.isposinf(cell.scored["measured_snr_db"].drop_nulls().to_numpy()).sum())
+            if unchanged:
+                found.append(f"{where}: {unchanged} of {cell.scored.height} recordings came through unchanged.")
         corpus = self.audit.data.trials.name
         for detector in self.audit.detectors.values():
             trained = [source for source in detector.card.trained_on if source and source.lower() in corpus.lower()]

@@ -1,0 +1,164 @@
+"""Every table of a run against a slow, obvious computation from its score files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from spoofscope import Audit, evaluate, read_recipe
+from tests.small import write_corpus, write_plugin, write_small_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    write_corpus(folder / "corpus", speakers=6, seconds=0.9)
+    write_plugin(folder)
+    audit = Audit(read_recipe(write_small_recipe(folder, out=folder / "out", clips="4")))
+    audit.score()
+    evaluate(audit)
+    return folder / "out"
+
+
+def table(run: Path, name: str) -> pl.DataFrame:
+    return pl.read_csv(run / "tables" / f"{name}.csv", infer_schema_length=None)
+
+
+def scores(run: Path, condition: str) -> pl.DataFrame:
+    for folder in (run / "scores" / "flatness").iterdir():
+        settings = json.loads((folder / "key.json").read_text())["condition"]
+        steps = [step["name"] for step in settings["chain"]] + (["windows"] if settings["windows"] else [])
+        if steps == ([] if condition == "clean" else [condition.split("(")[0]]):
+            return pl.read_parquet(folder / "scores.parquet")
+    raise AssertionError(condition)
+
+
+def split(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    bonafide = frame["label"] == "bonafide"
+    return frame.filter(bonafide)["score"].to_numpy(), frame.filter(~bonafide)["score"].to_numpy()
+
+
+def slow_eer(bonafide: np.ndarray, spoof: np.ndarray) -> float:
+    """Walk along every threshold and interpolate where miss overtakes false alarm."""
+    before = (0.0, 1.0)
+    for threshold in [*np.unique(np.concatenate((bonafide, spoof))), np.inf]:
+        after = (float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold)))
+        if after[0] >= after[1]:
+            gap = (before[1] - before[0], after[0] - after[1])
+            share = gap[0] / (gap[0] + gap[1]) if sum(gap) else 0.0
+            return before[0] + share * (after[0] - before[0])
+        before = after
+    raise AssertionError("unreachable")
+
+
+def test_the_error_of_every_condition_is_that_of_its_scores(run: Path) -> None:
+    rows = table(run, "conditions")
+    assert rows["condition"].to_list() == ["clean", 'noise("white", 10)', "mp3(16)", "windows(0.5)", "trim_silence"]
+    for row in rows.iter_rows(named=True):
+        bonafide, spoof = split(scores(run, row["condition"]))
+        assert row["eer"] == pytest.approx(slow_eer(bonafide, spoof), abs=1e-9)
+        assert row["auc"] == pytest.approx(np.mean(bonafide[:, None] > spoof) + np.mean(bonafide[:, None] == spoof) / 2)
+        assert (row["n_bonafide"], row["n_spoof"], row["n_failed"]) == (24, 36, 0)
+        assert row["eer_low"] <= row["eer"] <= row["eer_high"]
+
+
+def test_a_difference_from_clean_is_paired(run: Path) -> None:
+    rows = table(run, "conditions")
+    clean = rows["eer"][0]
+    assert rows["delta_eer"][0] is None
+    for row in rows[1:].iter_rows(named=True):
+        assert row["delta_eer"] == pytest.approx(row["eer"] - clean, abs=1e-9)
+        assert row["within_noise"] == (row["delta_eer_low"] <= 0 <= row["delta_eer_high"])
+    widths = rows["delta_eer_high"] - rows["delta_eer_low"]
+    alone = (rows["eer_high"] - rows["eer_low"])[0]
+    assert widths[2] < alone, "pairing gains nothing: MP3 hardly changes a score"
+
+
+def test_the_frozen_threshold_comes_from_other_speakers(run: Path) -> None:
+    rows = table(run, "transfer")
+    frozen = rows.filter((pl.col("condition") == "clean") & (pl.col("operating_point") == "eer")).row(0, named=True)
+    clean = scores(run, "clean")
+    assert rows.filter(pl.col("operating_point") == "eer")["threshold"].n_unique() == 1
+    assert 0 < frozen["n_bonafide"] < 24 and 0 < frozen["n_spoof"] < 36
+    held_out = [
+        half
+        for half in _halves(clean)
+        if (_count(half, "bonafide"), _count(half, "spoof")) == (frozen["n_bonafide"], frozen["n_spoof"])
+        and np.isclose(np.mean(split(half)[0] < frozen["threshold"]), frozen["miss"])
+        and np.isclose(np.mean(split(half)[1] >= frozen["threshold"]), frozen["false_alarm"])
+        and frozen["threshold"] in clean.filter(~pl.col("speaker").is_in(half["speaker"].unique().to_list()))["score"].to_list()
+    ]
+    assert held_out, "no set of whole speakers explains the frozen figures"
+
+
+def _halves(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    from itertools import combinations
+
+    speakers = sorted(frame["speaker"].unique())
+    return [
+        frame.filter(pl.col("speaker").is_in(list(chosen)))
+        for size in range(1, len(speakers))
+        for chosen in combinations(speakers, size)
+    ]
+
+
+def _count(frame: pl.DataFrame, label: str) -> int:
+    return frame.filter(pl.col("label") == label).height
+
+
+def test_an_attack_is_measured_against_all_bona_fide_speech(run: Path) -> None:
+    rows = table(run, "breakdown").filter((pl.col("columns") == "attack") & (pl.col("condition") == "clean"))
+    bonafide, _ = split(scores(run, "clean"))
+    assert rows["group"].to_list() == ["X1", "X2"]
+    for row in rows.iter_rows(named=True):
+        spoof = scores(run, "clean").filter(pl.col("attack") == row["group"])["score"].to_numpy()
+        assert row["eer"] == pytest.approx(slow_eer(bonafide, spoof), abs=1e-9)
+        assert row["false_alarm"] == pytest.approx(np.mean(spoof >= row["threshold"]))
+
+
+def test_a_group_below_the_least_count_says_so(run: Path) -> None:
+    crossed = table(run, "breakdown").filter(pl.col("columns") == "speaker*attack")
+    assert crossed.height and set(crossed["n_spoof"]) == {3}
+    assert crossed["eer"].null_count() == 0
+    assert crossed["group"][0] == "s0 x X1"
+
+
+def test_histograms_count_every_trial_once(run: Path) -> None:
+    counts = table(run, "histograms").group_by("condition", "label").agg(pl.col("count").sum())
+    assert set(counts.filter(pl.col("label") == "bonafide")["count"]) == {24}
+    assert set(counts.filter(pl.col("label") == "spoof")["count"]) == {36}
+
+
+def test_the_det_curve_runs_from_corner_to_corner(run: Path) -> None:
+    curve = table(run, "det").filter(pl.col("condition") == "clean")
+    assert (curve["miss"][0], curve["false_alarm"][0]) == (0, 1) and (curve["miss"][-1], curve["false_alarm"][-1]) == (1, 0)
+    assert curve["miss"].is_sorted() and curve["false_alarm"].is_sorted(descending=True)
+
+
+def test_the_worst_clips_are_the_worst_and_can_be_heard(run: Path) -> None:
+    import soundfile
+
+    rows = table(run, "worst").filter(pl.col("condition") == "clean")
+    clean = scores(run, "clean")
+    for row in rows.iter_rows(named=True):
+        same = clean.filter(pl.col("label") == row["label"])["score"]
+        threshold, score = row["threshold"], row["score"]
+        assert score < threshold if row["label"] == "bonafide" else score >= threshold
+        better = (same < score).sum() if row["label"] == "bonafide" else (same > score).sum()
+        assert better < rows.height
+        audio, rate = soundfile.read(run / row["clip"])
+        assert rate == 16_000 and len(audio) == 14_400
+
+
+def test_noise_is_measured_as_it_was_asked(run: Path) -> None:
+    rows = table(run, "measured").filter((pl.col("condition") == 'noise("white", 10)') & (pl.col("quantity") == "snr_db"))
+    assert rows["median"][0] == pytest.approx(10, abs=0.1) and rows["n"][0] == 60
+
+
+def test_the_run_says_what_was_evaluated(run: Path) -> None:
+    described = json.loads((run / "run.json").read_text())
+    assert described["trials"]["n_bonafide"] == 24 and described["trials"]["n_speakers"] == 6
+    assert described["detectors"][0]["name"] == "flatness"
+    assert described["versions"]["spoofscope"] and described["seconds"]["score"] >= 0
