@@ -1,5 +1,6 @@
 """Training: the same trials and settings give the same file, and what is learned separates what was taught."""
 
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,9 @@ class TestBothTrainers:
         assert history["trials"] == "toy, train"
         assert history["trials_digest"] == trials.digest()
         assert history["settings"]["seed"] == 0
-        assert set(history) == {"trials", "trials_digest", "settings", "version"}
+        samples = np.concatenate(read_all(trials))
+        assert history["audio_sha256"] == hashlib.sha256(samples.tobytes()).hexdigest()
+        assert set(history) == {"trials", "trials_digest", "audio_sha256", "settings", "version"}
 
     def test_another_seed_gives_other_weights(self, trials, tmp_path, train, settings, build):
         one, other = (train(trials, replace(settings, seed=seed)).tensors for seed in (0, 1))

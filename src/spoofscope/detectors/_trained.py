@@ -31,7 +31,8 @@ class Trained:
     tensors : mapping of str to array
         The weights, float32.
     history : mapping of str to JSON value
-        Where they come from: `trials` (the name of the training trials), `trials_digest`, `settings`, `version`.
+        Where they come from: `trials` (the name of the training trials), `trials_digest`, `audio_sha256`, `settings`,
+        `version`.
     """
 
     kind: str

@@ -103,7 +103,7 @@ def train_cnn(trials: Trials, settings: CnnTraining | None = None, *, progress: 
             pools[recording.is_bonafide].append(heard_features(recording, channels, settings))
             progress("degrading", number / len(recordings))
         tensors = exported(_fitted(pools, settings, progress))
-    return Trained(KIND, tensors, history(trials, settings))
+    return Trained(KIND, tensors, history(trials, recordings, settings))
 
 
 def heard_features(recording: Recording, channels: Sequence[Condition], settings: CnnTraining) -> list[Features]:

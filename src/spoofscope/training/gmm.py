@@ -90,7 +90,7 @@ def train_gmm(trials: Trials, settings: GmmTraining | None = None, *, progress: 
             mixture, _ = em_step(frames, mixture)
             progress(f"fitting {side}", (iteration + 1) / settings.iterations)
         tensors |= {f"{side}.{part}": values.astype(np.float32) for part, values in mixture._asdict().items()}
-    return Trained(KIND, tensors, history(trials, settings))
+    return Trained(KIND, tensors, history(trials, recordings, settings))
 
 
 def initial_mixture(frames: Frames, components: int, rng: np.random.Generator) -> Mixture:

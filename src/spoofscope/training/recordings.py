@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -41,11 +43,18 @@ def read_recordings(trials: Trials, *, progress: Progress = silent) -> list[Reco
     return recordings
 
 
-def history(trials: Trials, settings: Any) -> dict[str, Any]:
-    """Say what weights were trained on and how: the part of their file that lets anyone train them again."""
+def history(trials: Trials, recordings: Sequence[Recording], settings: Any) -> dict[str, Any]:
+    """Say what weights were trained on and how: the part of their file that lets anyone train them again.
+
+    `trials_digest` is that of the table, `audio_sha256` that of every sample heard, in order.
+    """
+    heard = hashlib.sha256()
+    for recording in recordings:
+        heard.update(recording.audio.tobytes())
     return {
         "trials": trials.name,
         "trials_digest": trials.digest(),
+        "audio_sha256": heard.hexdigest(),
         "settings": asdict(settings),
         "version": __version__,
     }
