@@ -70,7 +70,6 @@ class Settings:
     folder: Path
     seed: int
     max_speech_s: float
-    equalised: bool = True
 
 
 class _Done(NamedTuple):
@@ -164,8 +163,7 @@ def _make(task: Task, settings: Settings, files: dict[str, Path]) -> None:
     for attack, file in files.items():
         trial_id = _trial_id(task, attack)
         audio = speech.audio if attack == NO_ATTACK else find_attack(attack)(speech, stream(settings.seed, "attack", trial_id))
-        if settings.equalised:
-            audio = equalise(audio, stream(settings.seed, "equalise", trial_id), max_speech_s=settings.max_speech_s)
+        audio = equalise(audio, stream(settings.seed, "equalise", trial_id), max_speech_s=settings.max_speech_s)
         if not np.isfinite(audio).all() or not audio.any():
             raise AudioError(f"{attack} makes no usable sound of it")
         made[file] = audio
