@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
 from spoofscope.analysis.scorefile import evaluate_score_file, read_asv_scores
 from spoofscope.corpora.asvspoof2019_la import ASVspoof2019LA
 from spoofscope.inventory import attack_table
@@ -54,7 +55,9 @@ def main(out: Path) -> None:
             }
         )
         attacks += [{"system": name} | row for row in attack_table(result)]
-        print(f"{name:32} EER {100 * eer.value:8.4f} %  expected {known['eer_percent']:8.4f}  min t-DCF {result.min_tdcf_2019:.5f}")
+        print(
+            f"{name:32} EER {100 * eer.value:8.4f} %  expected {known['eer_percent']:8.4f}  min t-DCF {result.min_tdcf_2019:.5f}"
+        )
     table = pl.DataFrame(rows)
     worst_eer = float((table["eer_percent"] - table["eer_expected_percent"]).abs().max())
     worst_tdcf = float((table["min_tdcf_2019"] - table["min_tdcf_2019_expected"]).abs().max())

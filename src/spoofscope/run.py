@@ -95,19 +95,14 @@ def score_trials(
     """
     key = score_key(detector, trials, condition, seed=seed, max_duration_s=max_duration_s)
     folder = open_scores(parent, condition, key)
-    done = _finished(folder)
-    failed = set(done.filter(pl.col("status") != OK)["trial_id"])
-    have = set(done["trial_id"]) - failed
-    todo = [(trial_id, path) for trial_id, path in zip(trials.ids, trials.paths, strict=True) if trial_id not in have]
-    on_progress(len(have))
-    if todo:
-        batches = [todo[at : at + batch_size] for at in range(0, len(todo), batch_size)]
-        for rows in _score_batches(
-            detector, batches, Plan(condition, detector.card, seed, max_duration_s), executor, batch_size
-        ):
-            write_table(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), folder / f"part-{uuid.uuid4().hex}.parquet")
-            on_progress(len(rows))
-    if todo or not (folder / "scores.parquet").exists():
+    have = _finished(folder).filter(pl.col("status") == OK).select("trial_id")
+    todo = trials.frame.select("trial_id", "path").join(have, on="trial_id", how="anti", maintain_order="left")
+    on_progress(have.height)
+    plan = Plan(condition, detector.card, seed, max_duration_s)
+    for rows in _score_batches(detector, _batches(todo, trials.root, batch_size), plan, executor, batch_size):
+        write_table(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), folder / f"part-{uuid.uuid4().hex}.parquet")
+        on_progress(len(rows))
+    if todo.height or not (folder / "scores.parquet").exists():
         _compact(folder, trials)
     return read_scores(folder, trials.name)
 
@@ -176,8 +171,13 @@ def _prepare_one(plan: Plan, trial_id: str, path: Path) -> Prepared:
     return Prepared(trial_id, [window.audio for window in windows], [window.end_s for window in windows], measured, "")
 
 
+def _batches(todo: pl.DataFrame, root: Path, size: int) -> Iterator[list[tuple[str, Path]]]:
+    for rows in todo.iter_slices(size):
+        yield [(trial_id, root / path) for trial_id, path in rows.iter_rows()]
+
+
 def _score_batches(
-    detector: Detector, batches: Sequence[Sequence[tuple[str, Path]]], plan: Plan, executor: Executor, batch_size: int
+    detector: Detector, batches: Iterable[Sequence[tuple[str, Path]]], plan: Plan, executor: Executor, batch_size: int
 ) -> Iterator[list[tuple[Any, ...]]]:
     if hasattr(detector, "lookup"):
         if plan.condition.chain or plan.condition.windows:

@@ -92,7 +92,10 @@ def test_metrics_needs_numpy_scores_and_errors_only() -> None:
     for path in sorted((SOURCE / "metrics").glob("*.py")):
         for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
             root = name.split(".")[0]
-            assert root in standard or any(name == known or name.startswith(f"{known}.") for known in allowed), (path.name, name)
+            assert root in standard or any(name == known or name.startswith(f"{known}.") for known in allowed), (
+                path.name,
+                name,
+            )
 
 
 def test_the_guards_see_a_planted_fault() -> None:

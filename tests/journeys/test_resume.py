@@ -40,7 +40,9 @@ def whole(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_uninterrupted_run_has_every_table(whole: dict[str, bytes]) -> None:
-    assert {"conditions.csv", "transfer.csv", "breakdown.csv", "det.csv", "heard.csv", "measured.csv", "worst.csv"} <= set(whole)
+    assert {"conditions.csv", "transfer.csv", "breakdown.csv", "det.csv", "heard.csv", "measured.csv", "worst.csv"} <= set(
+        whole
+    )
 
 
 def test_killing_a_run_three_times_changes_no_byte(folder: Path, whole: dict[str, bytes]) -> None:
@@ -49,7 +51,10 @@ def test_killing_a_run_three_times_changes_no_byte(folder: Path, whole: dict[str
     for pause_s, batch_size, workers in ((0.6, 3, 2), (0.9, 7, 0), (0.5, 5, 1)):
         flags = ("--batch-size", str(batch_size), "--workers", str(workers))
         started = subprocess.Popen(
-            [*COMMAND, "score", str(recipe), *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [*COMMAND, "score", str(recipe), *flags],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         parts_before = len(parts(folder / "killed"))
         deadline = time.monotonic() + 60
