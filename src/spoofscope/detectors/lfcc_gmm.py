@@ -32,7 +32,7 @@ CARD = Card(
     trained_on=("builtin/train",),
     paper="Todisco et al., ASVspoof 2019: Future Horizons in Spoofed and Fake Audio Detection, Interspeech 2019 (the method)",
     weights_file="lfcc_gmm.safetensors",
-    weights_sha256="728ddc04be218cf33b0c3bf466101ed69b302a21a0d6b7dc6b5c34da600c1711",
+    weights_sha256="cad77aea6e0666d1ffe08fb72cea6ad7778f645cd933d18db8b0dee96f2c4695",
     note="Machinery for the demo and the tests: trained on synthetic talkers, it says nothing about real speech.",
 )
 
