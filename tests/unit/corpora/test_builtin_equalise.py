@@ -16,7 +16,7 @@ from spoofscope.trials import Trials
 
 LEAKS = {
     "level": lambda audio: 0.3 * audio,
-    "crest": lambda audio: audio * np.where(np.arange(len(audio)) % 700 < 3, 4, 1),
+    "crest": lambda audio: audio * np.where(np.arange(len(audio)) % 1500 < 2, 3.5, 1),
     "duration": lambda audio: audio[: len(audio) * 2 // 3],
     "leading silence": lambda audio: np.concatenate([np.zeros(6_000), audio]),
     "trailing silence": lambda audio: np.concatenate([audio, np.zeros(6_000)]),
@@ -60,7 +60,7 @@ def error_rates(train: Trials, test: Trials) -> dict[str, float]:
 def test_a_leak_is_found_by_its_own_feature_and_gone_after_equalising(feature, tmp_path):
     leaking = error_rates(*write_trials(tmp_path / "raw", LEAKS[feature], equalised=False))
     assert leaking[feature] < 0.1
-    assert leaking["all"] < 0.1
+    assert leaking["all"] < 0.2
     mended = error_rates(*write_trials(tmp_path / "mended", LEAKS[feature], equalised=True))
     assert mended[feature] > 0.3
     assert mended["all"] > 0.3
