@@ -83,7 +83,7 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path):
         detectors=(HOSTILE, "<b>other"),
         attacks=(HOSTILE, "A02"),
         title=HOSTILE,
-        labels=(("mp3_8", HOSTILE), ("clean", "clean</p>")),
+        labels=(("mp3_8", HOSTILE), ("clean", "$\\frac$ </p>")),
     )
     folder = make_run_folder(tmp_path / "run", plan)
     (folder / "recipe.toml").write_text(f"title = '{HOSTILE}</pre>'")

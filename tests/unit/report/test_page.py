@@ -149,6 +149,38 @@ def test_the_condition_table_shows_every_row_of_conditions_csv(folder, page):
             assert f"tables/conditions.csv#row={row},column={column}" in sources
 
 
+def test_the_first_screen_prints_four_headline_numbers_of_each_detector_from_the_tables(folder, page):
+    expected: dict[str, list[str]] = {
+        "On clean recordings": [],
+        "Where it breaks": [],
+        "The hardest attack": [],
+        "With a frozen threshold": [],
+    }
+    for detector in SMALL.detectors:
+        own = {
+            name: [row for row in table_of(folder, name) if row["detector"] == detector]
+            for name in ("conditions", "transfer", "breakdown")
+        }
+        expected["On clean recordings"].append(own["conditions"][0]["eer"])
+        expected["Where it breaks"].append(max((row["eer"] for row in own["conditions"][1:]), key=float))
+        attacks = [
+            row["eer"] for row in own["breakdown"] if (row["condition"], row["columns"]) == ("clean", "attack") and row["eer"]
+        ]
+        expected["The hardest attack"].append(max(attacks, key=float))
+        frozen = [row["false_alarm"] for row in own["transfer"] if row["operating_point"] == "eer"]
+        expected["With a frozen threshold"].append(max(frozen, key=float))
+    for heading, values in expected.items():
+        printed = re.findall(rf"{heading}\s+(\S+)\u202f%", page.text)
+        assert printed == [f"{100 * float(value):.1f}" for value in values], heading
+
+
+def test_rates_in_sentences_have_one_decimal(page):
+    rates = [text for _, _, text in page.numbers if text.endswith("%")]
+    assert len(rates) > 20
+    for text in rates:
+        assert re.fullmatch(r"(\d+\.\d|0|<\u202f0\.1)\u202f%", text), text
+
+
 def test_the_headline_names_the_worst_condition_and_attack_of_the_tables(folder, page):
     for detector in SMALL.detectors:
         rows = [row for row in table_of(folder, "conditions") if row["detector"] == detector and row["condition"] != "clean"]
