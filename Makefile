@@ -34,5 +34,5 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[torch,report,test]'
+	$(PIP) -e '.[torch,report,ray,test]'
 	touch $@ $(VENV)/demo.stamp

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,11 +80,13 @@ class Ray:
         import ray
 
         plugins = self._plugins
+        pickled = pickle.dumps(function)  # as bytes, since it can only be unpickled where the plug-ins are loaded
 
         @ray.remote  # type: ignore[untyped-decorator,unused-ignore]
         def call(item: Item) -> Answer:
             _load(plugins)
-            return function(item)
+            answer: Answer = pickle.loads(pickled)(item)
+            return answer
 
         waiting: collections.deque[object] = collections.deque()
         for item in items:
