@@ -88,6 +88,12 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
         every = max(1, len(xs) // 5)
         style = {"marker": stroke.marker, "markevery": (every // 2, every), "markersize": 5, "linestyle": stroke.dash}
         axes.plot(xs, ys, color=stroke.colour, label=short(label), zorder=3, **style)
+    _probit_axes(axes, floor)
+    figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2, handlelength=2.6)
+    return figure
+
+
+def _probit_axes(axes: Any, floor: float) -> None:
     ends = [_NORMAL.inv_cdf(floor), _NORMAL.inv_cdf(0.8)]
     axes.plot(ends, ends, color=RULE, linewidth=1, zorder=0)
     ticks = [tick for tick in DET_TICKS if tick >= floor]
@@ -102,8 +108,6 @@ def det(rows: Sequence[Row], series: Sequence[tuple[str, str, str]]) -> Any:
     )
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)
-    figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2, handlelength=2.6)
-    return figure
 
 
 def _floor(rows: Sequence[Row]) -> float:
