@@ -51,7 +51,7 @@ class CnnTraining:
     """
 
     seed: int = 0
-    steps: int = 800
+    steps: int = 1200
     batch: int = 16
     min_crop_s: float = 0.6
     max_crop_s: float = 1.2
