@@ -28,7 +28,7 @@ DEMO: dict[str, Any] = {
     "corpus": "builtin",
     "protocol": "eval",
     "development": "dev",
-    "detectors": ["lfcc_cnn.builtin", "lfcc_gmm.builtin"],
+    "detectors": ["lfcc_cnn.builtin"],
     "grid": "quick",
     "breakdown": ["attack", "family"],
     "out": "runs/demo",

@@ -32,6 +32,7 @@ class Table:
         path: str | Path,
         columns: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        title: str = "",
     ) -> Trials:
         """Read the rows of one protocol.
 
@@ -48,6 +49,8 @@ class Table:
             Their name to ours, such as `{"generator": "attack", "text_id": "source"}`.
         labels : mapping of str to str, optional
             Their label to ours, such as `{"fake": "spoof", "real": "bonafide"}`.
+        title : str, optional
+            What the trials are called wherever a figure of them is shown; the name of the file unless given.
 
         Raises
         ------
@@ -69,11 +72,11 @@ class Table:
                 raise UnknownName(
                     f"{path} has no column '{PROTOCOL}', so its only protocol is '{EVERYTHING}', not '{protocol}'"
                 )
-            return Trials(everything.frame, everything.root, f"{file.stem}, {EVERYTHING}")
-        return _of_protocol(everything, protocol, file)
+            return Trials(everything.frame, everything.root, f"{title or file.stem}, {EVERYTHING}")
+        return _of_protocol(everything, protocol, file, title or file.stem)
 
 
-def _of_protocol(everything: Trials, protocol: str, file: Path) -> Trials:
+def _of_protocol(everything: Trials, protocol: str, file: Path, title: str) -> Trials:
     known = sorted(everything.frame[PROTOCOL].cast(pl.String).drop_nulls().unique())
     if protocol not in known:
         near = difflib.get_close_matches(protocol, known, n=1)
@@ -81,7 +84,7 @@ def _of_protocol(everything: Trials, protocol: str, file: Path) -> Trials:
         raise UnknownName(
             f"{file} has no protocol '{protocol}'.{hint} Its column '{PROTOCOL}' holds {', '.join(known) or 'none'}."
         )
-    return everything.where(pl.col(PROTOCOL).cast(pl.String) == protocol, name=f"{file.stem}, {protocol}")
+    return everything.where(pl.col(PROTOCOL).cast(pl.String) == protocol, name=f"{title}, {protocol}")
 
 
 def _read(file: Path, columns: Mapping[str, str]) -> pl.DataFrame:

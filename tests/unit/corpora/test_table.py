@@ -136,3 +136,9 @@ def test_a_row_with_too_many_fields_is_an_error(tmp_path):
     file.write_text("path,label\na,spoof\nb,bonafide,3,4\n")
     with pytest.raises(TrialsError, match=r"t.csv cannot be read as a table"):
         Table().trials(path=file)
+
+
+def test_a_title_is_what_the_trials_are_called(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
+    assert Table().trials(path=tmp_path / "list.csv", title="My calls").name == "My calls, all"
+    assert Table().trials(path=tmp_path / "list.csv").name == "list, all"
