@@ -1,5 +1,7 @@
 """A user's own table as a corpus: names mapped, text kept as text, and every error with its row."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
