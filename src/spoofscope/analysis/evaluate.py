@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypedDict
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from spoofscope.analysis.cells import (
+    Cell,
+    Frozen,
+    Resampling,
+    blank,
+    cluster_rows,
+    names_of,
+    pair_of,
+    plain,
+    with_interval,
+    words_of,
+)
 from spoofscope.analysis.heard import heard_rows
 from spoofscope.analysis.transfer import (
     OPERATING_POINTS,
-    Calibration,
-    OperatingPoint,
     calibrate,
     split_by_speaker,
     threshold_at,
@@ -24,14 +31,14 @@ from spoofscope.analysis.transfer import (
 )
 from spoofscope.analysis.worst import worst_rows
 from spoofscope.audit import Audit
-from spoofscope.degradations.conditions import CLEAN, Condition
+from spoofscope.degradations.conditions import Condition
 from spoofscope.errors import NotEnoughTrials, RecipeError
 from spoofscope.metrics import Estimate
 from spoofscope.metrics.breakdown import breakdown
-from spoofscope.metrics.clusters import Clusters, clusters_of
+from spoofscope.metrics.clusters import Clusters
 from spoofscope.metrics.costs import ASVSPOOF5, BONAFIDE_RARE, DcfCost, act_dcf, cllr, min_cllr
 from spoofscope.metrics.intervals import Metric, MetricName, ScorePair, bootstrap, bootstrap_difference, minimum_dcf
-from spoofscope.metrics.rates import Rates, auc, det_points, eer_challenge, rates_at, tied_fraction
+from spoofscope.metrics.rates import auc, det_points, eer_challenge, rates_at, tied_fraction
 from spoofscope.run import write_table
 from spoofscope.scores import OK
 from spoofscope.trials import BONAFIDE
@@ -47,56 +54,6 @@ MEASURED_UNITS = {
     "gain_db": "dB",
     "length_ratio": "",
 }
-
-
-class Resampling(TypedDict):
-    """How intervals are made."""
-
-    replicates: int
-    level: float
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The scores of one detector under one condition."""
-
-    detector: str
-    condition: Condition
-    frame: pl.DataFrame
-    columns: tuple[str, ...]
-
-    @cached_property
-    def scored(self) -> pl.DataFrame:
-        """The rows that have a score."""
-        return self.frame.filter(pl.col("status") == OK)
-
-    @cached_property
-    def pair(self) -> ScorePair:
-        """Scores of both classes."""
-        return _pair(self.scored)
-
-    @cached_property
-    def clusters(self) -> Clusters | None:
-        """What to resample whole, or None where the trials carry no cluster column."""
-        return cluster_rows(self.scored, self.columns)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was done to the audio."""
-        return self.condition == CLEAN
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """What was settled on the development trials of one detector before anything was evaluated."""
-
-    thresholds: dict[OperatingPoint, float]
-    rates: dict[OperatingPoint, Rates]
-    calibration: Calibration
-    held_out: NDArray[np.str_] | None
-    source: str
-    n_bonafide: int
-    n_spoof: int
 
 
 class Evaluation:
@@ -123,20 +80,20 @@ class Evaluation:
         for clean, cell in self._each():
             error = self._estimate("eer", cell)
             iid = self._estimate("eer", cell, iid=True)
-            row = _names(cell) | {key: getattr(cell.condition, key) for key in ("label", "family", "level", "unit")}
+            row = names_of(cell) | {key: getattr(cell.condition, key) for key in ("label", "family", "level", "unit")}
             row |= {
                 "n_bonafide": error.n_bonafide,
                 "n_spoof": error.n_spoof,
                 "n_failed": cell.frame.height - cell.scored.height,
             }
-            row |= _with_interval("eer", error) | {"eer_iid_low": iid.low, "eer_iid_high": iid.high}
-            row |= {"eer_challenge": _plain(eer_challenge, cell), "tied_fraction": _plain(tied_fraction, cell)}
-            row |= _with_interval("auc", self._estimate("auc", cell))
-            row |= _with_interval("min_dcf", self._estimate(minimum_dcf(self.cost), cell))
+            row |= with_interval("eer", error) | {"eer_iid_low": iid.low, "eer_iid_high": iid.high}
+            row |= {"eer_challenge": plain(eer_challenge, cell), "tied_fraction": plain(tied_fraction, cell)}
+            row |= with_interval("auc", self._estimate("auc", cell))
+            row |= with_interval("min_dcf", self._estimate(minimum_dcf(self.cost), cell))
             row |= {
-                "act_dcf": _plain(lambda bonafide, spoof: act_dcf(bonafide, spoof, cost=self.cost), cell),
-                "cllr": _plain(cllr, cell),
-                "min_cllr": _plain(min_cllr, cell),
+                "act_dcf": plain(lambda bonafide, spoof: act_dcf(bonafide, spoof, cost=self.cost), cell),
+                "cllr": plain(cllr, cell),
+                "min_cllr": plain(min_cllr, cell),
                 "n_clusters": error.n_clusters,
                 "clusters": "trials" if cell.clusters is None else cell.clusters.describe(),
             }
@@ -149,7 +106,7 @@ class Evaluation:
             rows = cell.scored
             if frozen.held_out is not None:
                 rows = rows.filter(pl.col("trial_id").is_in(frozen.held_out.tolist()))
-            pair, clusters = _pair(rows), cluster_rows(rows, self.recipe.clusters)
+            pair, clusters = pair_of(rows), cluster_rows(rows, self.recipe.clusters)
             try:
                 carried = transfer(
                     frozen.thresholds,
@@ -161,16 +118,16 @@ class Evaluation:
                     **self.resampling,
                 )
             except NotEnoughTrials as error:
-                yield _names(cell) | {"note": str(error)}
+                yield names_of(cell) | {"note": str(error)}
                 continue
             for row in carried:
                 yield (
-                    _names(cell)
+                    names_of(cell)
                     | {"operating_point": row.operating_point, "threshold": row.threshold}
                     | {f"development_{name}": rate for name, rate in frozen.rates[row.operating_point]._asdict().items()}
-                    | _with_interval("miss", row.miss)
-                    | _with_interval("false_alarm", row.false_alarm)
-                    | _with_interval("dcf", row.dcf)
+                    | with_interval("miss", row.miss)
+                    | with_interval("false_alarm", row.false_alarm)
+                    | with_interval("dcf", row.dcf)
                     | {"min_dcf": row.min_dcf, "calibration_loss": row.calibration_loss, "own_threshold": row.own_threshold}
                     | {"shift": row.shift, "n_bonafide": row.dcf.n_bonafide, "n_spoof": row.dcf.n_spoof, "note": row.dcf.note}
                 )
@@ -188,7 +145,7 @@ class Evaluation:
                     )
                 needed = {*names, *(name for name in self.recipe.clusters if name in cell.scored.columns)}
                 groups = breakdown(
-                    {name: _words(cell.scored, name) for name in sorted(needed)},
+                    {name: words_of(cell.scored, name) for name in sorted(needed)},
                     (cell.scored["label"] == BONAFIDE).to_numpy(),
                     cell.scored["score"].to_numpy(),
                     by=names[0] if len(names) == 1 else (names[0], names[1]),
@@ -199,8 +156,8 @@ class Evaluation:
                     **self.resampling,
                 )
                 for group in groups:
-                    row = _names(cell) | {"columns": columns, "group": group.group}
-                    row |= {"n_bonafide": group.n_bonafide, "n_spoof": group.n_spoof} | _with_interval("eer", group.estimate)
+                    row = names_of(cell) | {"columns": columns, "group": group.group}
+                    row |= {"n_bonafide": group.n_bonafide, "n_spoof": group.n_spoof} | with_interval("eer", group.estimate)
                     rates = {"miss": group.miss.value, "false_alarm": group.false_alarm.value}
                     yield row | rates | {"threshold": threshold, "note": group.note}
 
@@ -210,7 +167,7 @@ class Evaluation:
             if min(map(len, cell.pair)):
                 curve = det_points(*cell.pair, limit=DET_POINTS)
                 for miss, false_alarm in zip(curve.miss.tolist(), curve.false_alarm.tolist(), strict=True):
-                    yield _names(cell) | {"miss": miss, "false_alarm": false_alarm}
+                    yield names_of(cell) | {"miss": miss, "false_alarm": false_alarm}
 
     def histograms(self) -> Iterator[dict[str, Any]]:
         """Scores counted in bins that all conditions of a detector share; the outermost bins hold what lies beyond."""
@@ -222,7 +179,7 @@ class Evaluation:
                 for label, scores in zip(("bonafide", "spoof"), cell.pair, strict=True):
                     counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
                     for left, right, count in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True):
-                        yield _names(cell) | {"label": label, "left": left, "right": right, "count": count}
+                        yield names_of(cell) | {"label": label, "left": left, "right": right, "count": count}
 
     def heard(self) -> Iterator[dict[str, Any]]:
         """The error after so many seconds, for windowed conditions."""
@@ -237,7 +194,7 @@ class Evaluation:
                     seed=self.recipe.seed,
                     **self.resampling,
                 ):
-                    yield _names(cell) | row
+                    yield names_of(cell) | row
 
     def detectors(self) -> Iterator[dict[str, Any]]:
         """Paired differences between detectors on clean."""
@@ -258,7 +215,7 @@ class Evaluation:
                     low, median, high = np.quantile(
                         values.to_numpy().astype(np.float64), [0.05, 0.5, 0.95], method="inverted_cdf"
                     )
-                    yield _names(cell) | {
+                    yield names_of(cell) | {
                         "quantity": name,
                         "unit": unit,
                         "n": len(values),
@@ -272,19 +229,19 @@ class Evaluation:
         paths = dict(zip(self.audit.data.trials.ids, self.audit.data.trials.frame["path"], strict=True))
         for _, cell in self._each():
             for row in cell.frame.filter(pl.col("status") != OK).iter_rows(named=True):
-                yield _names(cell) | {"trial_id": row["trial_id"], "path": paths[row["trial_id"]], "reason": row["status"]}
+                yield names_of(cell) | {"trial_id": row["trial_id"], "path": paths[row["trial_id"]], "reason": row["status"]}
 
     def worst(self) -> Iterator[dict[str, Any]]:
         """Recordings that fail worst at the frozen threshold, on clean and under the worst condition."""
         for name, cells in self.cells.items():
-            errors = [_plain(lambda bonafide, spoof: -auc(bonafide, spoof), cell) for cell in cells]
+            errors = [plain(lambda bonafide, spoof: -auc(bonafide, spoof), cell) for cell in cells]
             worst = cells[int(np.nanargmax(errors))] if not all(map(math.isnan, errors)) else cells[0]
             chosen = [cells[0]] if worst is cells[0] else [cells[0], worst]
             for cell in chosen:
                 threshold = self.frozen[name].thresholds["eer"]
                 limit = self.recipe.clips // len(chosen)
                 for row in worst_rows(self.audit, name, cell.condition, cell.scored, threshold=threshold, limit=limit):
-                    yield _names(cell) | row
+                    yield names_of(cell) | row
 
     def warnings(self) -> list[str]:
         """Sentences that a reader must see before any figure."""
@@ -294,13 +251,13 @@ class Evaluation:
             if cell.frame.height > cell.scored.height:
                 lost = cell.frame.height - cell.scored.height
                 found.append(f"{where}: {lost} of {cell.frame.height} trials have no score and are left out.")
-            area = _plain(auc, cell)
+            area = plain(auc, cell)
             if area < 0.5 and cell.is_clean:
                 found.append(
                     f"{where}: AUC {area:.3f} is below 0.5. The usual causes are reversed polarity, other padding than in training, "
                     "and missing pre-emphasis; nothing has been changed."
                 )
-            ties = _plain(tied_fraction, cell)
+            ties = plain(tied_fraction, cell)
             if ties > 0.01:
                 found.append(
                     f"{where}: {100 * ties:.1f} % of the trials share a score with the other class, which moves an EER."
@@ -335,7 +292,7 @@ class Evaluation:
             mask = split_by_speaker(clean, self.recipe.seed)
             rows, held_out = clean.filter(mask), clean.filter(~mask)["trial_id"].to_numpy()
             source = "half of the speakers of the evaluated trials, heard clean; the figures are of the other half"
-        pair = _pair(rows)
+        pair = pair_of(rows)
         thresholds = {point: threshold_at(point, *pair, self.cost) for point in OPERATING_POINTS}
         rates = {point: rates_at(*pair, threshold) for point, threshold in thresholds.items()}
         return Frozen(thresholds, rates, calibrate(*pair), held_out, source, len(pair.bonafide), len(pair.spoof))
@@ -353,7 +310,7 @@ class Evaluation:
         empty = {"delta_eer": None, "delta_eer_low": None, "delta_eer_high": None, "within_noise": None}
         common = first.scored.join(second.scored, on="trial_id", how="semi")
         other = second.scored.join(common.select("trial_id"), on="trial_id", how="semi")
-        pairs = _pair(common), _pair(other)
+        pairs = pair_of(common), pair_of(other)
         if first is second or not min(map(len, pairs[0])):
             return empty
         estimate = bootstrap_difference(
@@ -363,7 +320,7 @@ class Evaluation:
             rng=np.random.default_rng(self.recipe.seed),
             **self.resampling,
         )
-        return _with_interval("delta_eer", estimate) | {"within_noise": bool(estimate.low <= 0 <= estimate.high)}
+        return with_interval("delta_eer", estimate) | {"within_noise": bool(estimate.low <= 0 <= estimate.high)}
 
 
 TABLES = (
@@ -402,7 +359,7 @@ def evaluate(audit: Audit) -> None:
     with audit.timed("evaluate"):
         evaluation = Evaluation(audit)
         for name in TABLES:
-            rows = [{key: _blank(value) for key, value in row.items()} for row in getattr(evaluation, name)()]
+            rows = [{key: blank(value) for key, value in row.items()} for row in getattr(evaluation, name)()]
             table = (
                 pl.DataFrame(rows, infer_schema_length=None)
                 if rows
@@ -415,46 +372,3 @@ def evaluate(audit: Audit) -> None:
         {"source": frozen.source, "n_bonafide": frozen.n_bonafide, "n_spoof": frozen.n_spoof},
         {key: getattr(evaluation.cost, key) for key in ("name", "p_spoof", "c_miss", "c_fa")},
     )
-
-
-def cluster_rows(frame: pl.DataFrame, columns: Sequence[str]) -> Clusters | None:
-    """Cluster scored trials by those of `columns` that they carry; the attack concerns spoof trials alone."""
-    present = [column for column in columns if column in frame.columns and frame[column].null_count() < frame.height]
-    both = [column for column in present if column != "attack"]
-    if not both:
-        return None
-    bonafide, spoof = frame.filter(pl.col("label") == BONAFIDE), frame.filter(pl.col("label") != BONAFIDE)
-    if not (bonafide.height and spoof.height):
-        return None
-    return clusters_of(
-        {column: bonafide[column].to_list() for column in both}, {column: spoof[column].to_list() for column in present}
-    )
-
-
-def _pair(frame: pl.DataFrame) -> ScorePair:
-    bonafide = frame["label"] == BONAFIDE
-    return ScorePair(frame.filter(bonafide)["score"].to_numpy(), frame.filter(~bonafide)["score"].to_numpy())
-
-
-def _words(frame: pl.DataFrame, column: str) -> NDArray[np.object_]:
-    words: NDArray[np.object_] = frame[column].cast(pl.String).to_numpy()
-    return words
-
-
-def _names(cell: Cell) -> dict[str, Any]:
-    return {"detector": cell.detector, "condition": cell.condition.name}
-
-
-def _with_interval(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _plain(metric: Any, cell: Cell) -> float:
-    try:
-        return float(metric(*cell.pair))
-    except NotEnoughTrials:
-        return math.nan
-
-
-def _blank(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
