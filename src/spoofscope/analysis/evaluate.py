@@ -212,17 +212,10 @@ class Evaluation:
             for name, unit in MEASURED_UNITS.items():
                 values = cell.scored[f"measured_{name}"].drop_nulls().drop_nans()
                 if len(values):
-                    low, median, high = np.quantile(
-                        values.to_numpy().astype(np.float64), [0.05, 0.5, 0.95], method="inverted_cdf"
-                    )
-                    yield names_of(cell) | {
-                        "quantity": name,
-                        "unit": unit,
-                        "n": len(values),
-                        "median": float(median),
-                        "low": float(low),
-                        "high": float(high),
-                    }
+                    shares = np.quantile(values.to_numpy().astype(np.float64), [0.05, 0.5, 0.95], method="inverted_cdf")
+                    low, median, high = (shares.round(3 if unit else 6) + 0.0).tolist()
+                    what = {"quantity": name, "unit": unit, "n": len(values)}
+                    yield names_of(cell) | what | {"median": median, "low": low, "high": high}
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """Trials without a score, with the reason."""

@@ -238,7 +238,7 @@ def _resample(
     for start in range(0, replicates, rows):
         drawn = draw_weights(plan, min(rows, replicates - start), rng)
         samples.append(evaluate(*(cell.weights(drawn) for cell in cells)))
-    low, high, note = _interval(np.concatenate(samples), level)
+    low, high, note = _interval(np.concatenate(samples), level, paired=len(pairs) == 2)
     notes = [plan.caveat(), note] if clusters is not None else [note]
     return Estimate(value, low, high, level, n_bonafide, n_spoof, n_clusters, "; ".join(filter(None, notes)))
 
@@ -252,14 +252,17 @@ def _iid_crossing(metric: CrossingMetric, pair: ScorePair, replicates: int, leve
     )
     part = ("eer", "eer_threshold").index(metric.name)
     value = float(evaluator.solve(np.ones((1, 1)), np.ones((1, 1)))[part][0])
-    low, high, note = _interval(evaluator.solve_iid(replicates, rng)[part], level)
+    low, high, note = _interval(evaluator.solve_iid(replicates, rng)[part], level, paired=False)
     return Estimate(value, low, high, level, n_bonafide, n_spoof, n_bonafide + n_spoof, note)
 
 
-def _interval(samples: Floats, level: float) -> tuple[float, float, str]:
+def _interval(samples: Floats, level: float, *, paired: bool) -> tuple[float, float, str]:
+    """Cut the tails off; a value that no resample moves has no interval, unless it is the difference of equals."""
     known = samples[~np.isnan(samples)]
     lost = len(samples) - len(known)
     if not len(known):
         return np.nan, np.nan, "no interval: no resample holds trials of both classes"
+    if not paired and known.min() == known.max():
+        return np.nan, np.nan, "no interval: every resample gives this value, so resampling cannot say how far off it is"
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high), f"{lost} of {len(samples)} resamples lacked a class and are left out" if lost else ""

@@ -91,6 +91,6 @@ def short(text: Any, length: int = 28) -> str:
 
 
 def quantity_name(quantity: str, unit: str) -> str:
-    """Return a measured quantity with its unit once: `snr_db` in dB is `snr, dB`."""
-    name = quantity.removesuffix(f"_{unit.lower()}").replace("_", " ")
+    """Return a measured quantity with its unit once: `snr_db` in dB is `SNR, dB`."""
+    name = quantity.removesuffix(f"_{unit.lower()}").replace("_", " ").replace("snr", "SNR")
     return f"{name}, {unit}" if unit else name

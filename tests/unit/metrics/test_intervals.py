@@ -191,3 +191,19 @@ def test_a_difference_over_other_trials_is_refused(case):
 def test_an_empty_class_is_refused(case):
     with pytest.raises(NotEnoughTrials, match="no spoof scores"):
         bootstrap("eer", case[0], np.array([]), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("clustered", [True, False])
+def test_no_error_seen_is_not_a_certainty_of_none(clustered: bool) -> None:
+    bonafide, spoof = np.arange(100.0, 140.0), np.arange(40.0)
+    speakers = [f"s{at % 12}" for at in range(40)]
+    clusters = clusters_of({"speaker": speakers}, {"speaker": speakers}) if clustered else None
+    found = bootstrap("eer", bonafide, spoof, clusters, rng=np.random.default_rng(0), replicates=50)
+    assert found.value == 0 and np.isnan(found.low) and np.isnan(found.high)
+    assert "every resample gives this value" in found.note
+
+
+def test_the_difference_of_identical_scores_is_exactly_nothing() -> None:
+    pair = (np.arange(1.0, 41.0), np.arange(40.0))
+    found = bootstrap_difference("eer", pair, pair, rng=np.random.default_rng(0), replicates=50)
+    assert (found.value, found.low, found.high) == (0, 0, 0)

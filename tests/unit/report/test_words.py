@@ -61,7 +61,7 @@ def test_a_count_agrees_with_its_noun():
 
 @pytest.mark.parametrize(
     ("quantity", "unit", "text"),
-    [("snr_db", "dB", "snr, dB"), ("delay_samples", "samples", "delay, samples"), ("clipped_fraction", "", "clipped fraction")],
+    [("snr_db", "dB", "SNR, dB"), ("delay_samples", "samples", "delay, samples"), ("clipped_fraction", "", "clipped fraction")],
 )
 def test_a_measured_quantity_shows_its_unit_once(quantity, unit, text):
     assert words.quantity_name(quantity, unit) == text
