@@ -35,6 +35,7 @@ class Corpora(NamedTuple):
     """The trials of a run: those evaluated, and those that thresholds are frozen on (None for a split of the former)."""
 
     card: CorpusCard
+    protocol: str
     trials: Trials
     development: Trials | None
 
@@ -65,7 +66,7 @@ class Audit:
         if recipe.subset:
             trials = trials.subset(recipe.subset, by=recipe.subset_by, seed=recipe.seed)
         development = None if recipe.development == "split" else corpus.trials(recipe.development, root=root, **options)
-        return Corpora(corpus.card, trials, development)
+        return Corpora(corpus.card, protocol, trials, development)
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -121,7 +122,7 @@ class Audit:
 
     def write_run(self, warnings: list[str], development: dict[str, Any], cost: dict[str, Any]) -> None:
         """Write `run.json`: what was evaluated, by what, on what."""
-        recipe, (card, trials, _) = self.recipe, self.data
+        recipe, card, trials = self.recipe, self.data.card, self.data.trials
         n_bonafide, n_spoof = trials.counts
         run = {
             "title": recipe.title or f"{' and '.join(self.detectors)} on {trials.name}",

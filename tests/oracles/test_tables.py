@@ -162,3 +162,19 @@ def test_the_run_says_what_was_evaluated(run: Path) -> None:
     assert described["trials"]["n_bonafide"] == 24 and described["trials"]["n_speakers"] == 6
     assert described["detectors"][0]["name"] == "flatness"
     assert described["versions"]["spoofscope"] and described["seconds"]["score"] >= 0
+
+
+def test_a_detector_heard_on_its_training_trials_is_called_out(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus", speakers=4, seconds=0.5)
+    plugin = write_plugin(tmp_path)
+    plugin.write_text(
+        plugin.read_text()
+        .replace('name="flatness"', 'name="learned", trained_on=("folder/all",)')
+        .replace("Flatness", "Learned")
+    )
+    recipe = write_small_recipe(tmp_path, out=tmp_path / "out", detector="learned", conditions="[]", clips="0")
+    audit = Audit(read_recipe(recipe))
+    audit.score()
+    evaluate(audit)
+    (warning,) = json.loads((tmp_path / "out" / "run.json").read_text())["warnings"]
+    assert "learned was trained on these very trials (folder/all)" in warning

@@ -258,11 +258,10 @@ class Evaluation:
             unchanged = int(np.isposinf(cell.scored["measured_snr_db"].drop_nulls().to_numpy()).sum())
             if unchanged:
                 found.append(f"{where}: {unchanged} of {cell.scored.height} recordings came through unchanged.")
-        corpus = self.audit.data.trials.name
-        for detector in self.audit.detectors.values():
-            trained = [source for source in detector.card.trained_on if source and source.lower() in corpus.lower()]
-            if trained:
-                found.append(f"{detector.card.name} was trained on {', '.join(trained)}: this is not a test of it.")
+        evaluated = f"{self.audit.data.card.name}/{self.audit.data.protocol}"
+        for name, detector in self.audit.detectors.items():
+            if evaluated in detector.card.trained_on:
+                found.append(f"{name} was trained on these very trials ({evaluated}): this is no test of it.")
         return found
 
     def _each(self) -> Iterator[tuple[Cell, Cell]]:
