@@ -20,8 +20,9 @@ check: $(VENV)/test.stamp     ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: export SPOOFSCOPE_WEIGHTS ?= ../shared/weights
 bench: $(VENV)/test.stamp     ## print every speed and memory ratio
-	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:           ## remove the environment and the runs
 	rm -rf $(VENV) runs

@@ -1,6 +1,6 @@
 """The scoring loop: its throughput against a bare forward loop over ready tensors, and its memory against the size of the corpus.
 
-    python benchmarks/loop.py
+    python -m benchmarks.loop
 
 Prints two ratios. Throughput: aasist.la19 through the whole loop (decode, batch, write; then with MP3 in between) against
 `detector.score` over arrays in memory, in the same process and with the same batch; the aim is at least 0.95 on clean. It
@@ -8,7 +8,6 @@ needs the weights (SPOOFSCOPE_WEIGHTS) and skips, saying so, without. Memory: pe
 its workers, over 20,000 trials against 1,000; the aim is at most 1.10.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -97,7 +96,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(peak_mib(int(sys.argv[1])))
     else:
-        os.environ.setdefault("SPOOFSCOPE_WEIGHTS", str(Path(__file__).resolve().parents[2] / "shared" / "weights"))
         with tempfile.TemporaryDirectory() as name:
             throughput(Path(name))
         memory()
