@@ -1,6 +1,6 @@
 """Clustered bootstrap of the equal error rate against scikit-learn's `roc_curve` per replicate.
 
-    python benchmarks/bootstrap.py
+    python -m benchmarks.bootstrap
 
 Scores are drawn for the counts of ASVspoof 2021 LA, eval: 14,816 bona fide and 133,360 spoof trials, 67 speakers, 13 attacks.
 Both sides draw the same speaker x attack weights, overall and for each attack; the scikit-learn side is timed on a few

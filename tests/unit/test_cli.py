@@ -59,10 +59,11 @@ def test_a_degradation_that_works_passes_its_check_and_a_no_op_fails(capsys: pyt
 
 
 def test_a_plug_in_can_be_listed_and_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    write_plugin(tmp_path)
-    code, out, _ = told(capsys, "list", "detectors", "--plugin", tmp_path / "flatness.py")
-    assert code == 0 and "flatness" in out
-    code, out, _ = told(capsys, "check", "detector", "flatness")
+    plugin = write_plugin(tmp_path)
+    plugin.write_text(plugin.read_text().replace('name="flatness"', 'name="listed"'))
+    code, out, _ = told(capsys, "list", "detectors", "--plugin", plugin)
+    assert code == 0 and "listed" in out
+    code, out, _ = told(capsys, "check", "detector", "listed")
     assert code == 0, out
 
 
