@@ -113,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--bonafide", required=True, help="folder of recordings; a sub-folder is a speaker")
     build.add_argument("--out", required=True, help="folder to write")
     build.add_argument("--attacks", nargs="*", metavar="B01", help="attacks to make; all unless given")
+    build.add_argument(
+        "--speaker-pattern", metavar="REGEX", help="where a path names its speaker; a folder's name unless given"
+    )
     build.add_argument("--limit", type=int, default=0, help="use at most this many recordings; 0 for all")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--workers", type=int, default=-1, help="processes; -1 for one per core")
@@ -363,7 +366,7 @@ def _metrics(options: argparse.Namespace) -> int:
 
 
 def _build_corpus(options: argparse.Namespace) -> int:
-    from spoofscope.corpora.builtin.own import build_corpus
+    from spoofscope.corpora.builtin.own import FOLDER_NAME, build_corpus
 
     built = build_corpus(
         options.bonafide,
@@ -371,6 +374,7 @@ def _build_corpus(options: argparse.Namespace) -> int:
         seed=options.seed,
         workers=None if options.workers < 0 else max(1, options.workers),
         limit=options.limit or None,
+        speaker_pattern=options.speaker_pattern or FOLDER_NAME,
         **({"attacks": options.attacks} if options.attacks else {}),
     )
     labels = built.frame["label"].to_list()
