@@ -185,7 +185,9 @@ def _stages(options: argparse.Namespace, stages: Sequence[str], base: dict[str, 
             audit.score(on_progress)
     if "evaluate" in stages:
         with _status("computing metrics and intervals"):
-            evaluate(audit)
+            warnings = evaluate(audit)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         _print_summary(audit)
     if "report" in stages:
         _write_report(audit.folder)

@@ -170,3 +170,16 @@ def test_a_detector_heard_on_its_training_trials_is_called_out(tmp_path: Path) -
     evaluate(audit)
     (warning,) = json.loads((tmp_path / "out" / "run.json").read_text())["warnings"]
     assert "learned was trained on these very trials (folder/all)" in warning
+
+
+def test_a_detector_that_reads_backwards_is_called_out_and_left_alone(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus", speakers=4, seconds=0.5)
+    plugin = write_plugin(tmp_path)
+    turned = plugin.read_text().replace('name="flatness"', 'name="backwards"').replace("return -np.exp", "return np.exp")
+    plugin.write_text(turned)
+    recipe = write_small_recipe(tmp_path, out=tmp_path / "out", detector="backwards", conditions="[]", clips="0")
+    audit = Audit(read_recipe(recipe))
+    audit.score()
+    (warning,) = evaluate(audit)
+    assert "below 0.5" in warning and all(cause in warning for cause in ("polarity", "padding", "pre-emphasis"))
+    assert table(tmp_path / "out", "conditions")["auc"][0] < 0.5

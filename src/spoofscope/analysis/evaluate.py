@@ -338,8 +338,13 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def evaluate(audit: Audit) -> None:
+def evaluate(audit: Audit) -> list[str]:
     """Compute every table of a run from its finished scores, and describe the run in `run.json`.
+
+    Returns
+    -------
+    list of str
+        Sentences that a reader must see before any figure: reversed polarity, ties, missing scores, training overlap.
 
     Raises
     ------
@@ -359,8 +364,10 @@ def evaluate(audit: Audit) -> None:
             )
             write_table(table, audit.folder / "tables" / f"{_FILES.get(name, name)}.csv")
     frozen = next(iter(evaluation.frozen.values()))
+    warnings = evaluation.warnings()
     audit.write_run(
-        evaluation.warnings(),
+        warnings,
         {"source": frozen.source, "n_bonafide": frozen.n_bonafide, "n_spoof": frozen.n_spoof},
         {key: getattr(evaluation.cost, key) for key in ("name", "p_spoof", "c_miss", "c_fa")},
     )
+    return warnings
