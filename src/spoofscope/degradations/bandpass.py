@@ -13,6 +13,8 @@ from spoofscope.degradations import degradation
 from spoofscope.degradations._settings import require_number, require_whole
 from spoofscope.errors import RecipeError
 
+ORDER = 6
+
 
 @degradation("bandpass", version=1)
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Bandpass:
 
     low_hz: float = 300.0
     high_hz: float = 3400.0
-    order: int = 6
+    order: int = ORDER
 
     causal = True
 
@@ -47,7 +49,8 @@ class Bandpass:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        return f"band-pass {self.low_hz:g}-{self.high_hz:g} Hz, order {self.order}"
+        order = "" if self.order == ORDER else f", order {self.order}"
+        return f"band-pass {self.low_hz:g}-{self.high_hz:g} Hz{order}"
 
     @property
     def passband_hz(self) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Mp3:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        effort = "" if self.lame_quality == FAST else f" (LAME -q {self.lame_quality})"
+        effort = "" if self.lame_quality == FAST else f", q{self.lame_quality}"
         return f"MP3 {self.bitrate_kbps} kb/s{effort}"
 
     def library(self) -> dict[str, str]:

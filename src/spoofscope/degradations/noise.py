@@ -46,7 +46,7 @@ class Noise:
     @property
     def label(self) -> str:
         """Words for a figure's axis."""
-        where = " over the file" if self.over == "file" else ""
+        where = " (file)" if self.over == "file" else ""
         return f"{self.kind} noise {self.snr_db:g} dB{where}"
 
     def __call__(self, audio: Audio, sample_rate: int, rng: np.random.Generator) -> Audio:

@@ -80,7 +80,7 @@ def test_the_key_names_the_encoder_and_its_versions():
 
 def test_the_label_gives_the_unit_and_an_effort_that_is_not_the_default():
     assert Mp3(bitrate_kbps=32).label == "MP3 32 kb/s"
-    assert Mp3(bitrate_kbps=32, lame_quality=3).label == "MP3 32 kb/s (LAME -q 3)"
+    assert Mp3(bitrate_kbps=32, lame_quality=3).label == "MP3 32 kb/s, q3"
 
 
 @pytest.mark.parametrize("bitrate_kbps", [0, 7, 20, 129, 160, 320, -8, True, "32", None, float("nan")])

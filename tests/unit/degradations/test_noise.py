@@ -100,6 +100,6 @@ def test_unknown_settings_are_refused(settings, message):
 
 
 def test_the_label_gives_kind_unit_and_reach():
-    assert Noise(snr_db=10, over="file").label == "white noise 10 dB over the file"
+    assert Noise(snr_db=10, over="file").label == "white noise 10 dB (file)"
     assert Noise(kind="white", snr_db=10).label == "white noise 10 dB"
     assert Noise(kind="pink", snr_db=-2.5).label == "pink noise -2.5 dB"
