@@ -32,6 +32,7 @@ from spoofscope.trials import Trials, slug
 from spoofscope.windows import pool_scores
 
 FORMAT = 1
+GATHERED = 64  # parts are made one by this many: reading thousands of tiny files takes far more memory than they hold
 _MEASURED = {f"measured_{name}": pl.Float32 for name in Measured._fields}
 _SCHEMA: dict[str, Any] = {
     "trial_id": pl.String,
@@ -99,9 +100,13 @@ def score_trials(
     todo = trials.frame.select("trial_id", "path").join(have, on="trial_id", how="anti", maintain_order="left")
     on_progress(have.height)
     plan = Plan(condition, detector.card, seed, max_duration_s)
+    parts: list[Path] = []
     for rows in _score_batches(detector, _batches(todo, trials.root, batch_size), plan, executor, batch_size):
-        write_table(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), folder / f"part-{uuid.uuid4().hex}.parquet")
+        parts.append(_write_part(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), folder))
         on_progress(len(rows))
+        if len(parts) == GATHERED:
+            _gather(folder, parts)
+            parts.clear()
     if todo.height or not (folder / "scores.parquet").exists():
         _compact(folder, trials)
     return read_scores(folder, trials.name)
@@ -239,6 +244,19 @@ def _row(
         return (trial_id, float(values[0]), OK, None, None, *quantities)
     pooled = pool_scores(values, plan.condition.windows.pool)
     return (trial_id, float(pooled), OK, values.tolist(), list(ends_s), *quantities)
+
+
+def _write_part(rows: pl.DataFrame, folder: Path) -> Path:
+    path = folder / f"part-{uuid.uuid4().hex}.parquet"
+    write_table(rows, path)
+    return path
+
+
+def _gather(folder: Path, parts: Sequence[Path]) -> None:
+    """Make one part of many, so that neither files nor the memory to read them grow with the corpus."""
+    _write_part(pl.concat([pl.read_parquet(part) for part in parts], rechunk=True), folder)
+    for part in parts:
+        part.unlink()
 
 
 def _finished(folder: Path) -> pl.DataFrame:

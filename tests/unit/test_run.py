@@ -198,3 +198,17 @@ def test_parts_left_by_a_kill_before_compaction_are_gathered(trials: Trials, tmp
     idle = Mean()
     assert score(trials, tmp_path / "b", detector=idle).frame.equals(whole.frame)
     assert idle.batches == [] and not list(done.parent.glob("part-*"))
+
+
+def test_many_parts_become_few_while_a_run_goes_on(trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = score(trials, tmp_path / "a", batch_size=1)
+    monkeypatch.setattr("spoofscope.run.GATHERED", 3)
+    seen = []
+
+    class Watching(Mean):
+        def score(self, batch: Sequence[Audio]) -> np.ndarray:
+            seen.append(len(list((tmp_path / "b").glob("scores/*/part-*"))))
+            return super().score(batch)
+
+    assert score(trials, tmp_path / "b", batch_size=1, detector=Watching()).frame.equals(whole.frame)
+    assert seen == [0, 1, 2, 1, 2, 3, 2]
