@@ -147,8 +147,8 @@ class AasistLLa19(_PublishedAasist):
         weights_url=ASVSPOOF5,
         weights_sha256="8f10fe1d1ce3ac62c19f00b86dfaf79f86f464301d23e08726b16b02edbb601c",
         weights_file="AASIST-asvspoof5.pth",
-        published={"ASVspoof 5 track 1 eval, EER %": 29.12, "ASVspoof 5 track 1 eval, minDCF": 0.7106},
-        note="The challenge's baseline B02: weak by design, a point of comparison.",
+        published={"ASVspoof 5 dev, EER %": 15.2},
+        note="The challenge's baseline: a point of comparison.",
     )
 )
 class AasistAsvspoof5(_PublishedAasist):
