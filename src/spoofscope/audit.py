@@ -22,7 +22,7 @@ from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
 from spoofscope.detectors import Detector, build_detector
 from spoofscope.errors import RecipeError, RunFolderError
 from spoofscope.executors import open_executor
-from spoofscope.recipe import Recipe, parse_expression, write_recipe
+from spoofscope.recipe import Recipe, parse_call, write_recipe
 from spoofscope.registry import load_plugin
 from spoofscope.run import read_scores, score_key, score_trials, scores_folder, write_table, write_text
 from spoofscope.scores import Scores
@@ -78,10 +78,7 @@ class Audit:
         """The detectors that the recipe names, built, by the folder name of each."""
         built: dict[str, Detector] = {}
         for text in self.recipe.detectors:
-            calls = parse_expression(text)
-            if len(calls) != 1 or calls[0].positional:
-                raise RecipeError(f"'{text}' must be one detector, with settings by name: aasist.la19(threads=4)")
-            detector = build_detector(calls[0].name, **calls[0].options)
+            detector = open_detector(text)
             name = detector.card.name
             if name in built:
                 raise RecipeError(f"two detectors of this recipe are called '{name}'; give one of them another name")
@@ -194,15 +191,25 @@ def open_corpus(expression: str) -> tuple[Corpus, dict[str, Any]]:
     RecipeError
         If a setting is none of the corpus's own.
     """
-    calls = parse_expression(expression)
-    if len(calls) != 1 or calls[0].positional:
-        raise RecipeError(f"'{expression}' must be one corpus, with settings by name: table(path='calls.csv')")
-    corpus = corpora.get(calls[0].name)()
+    call = parse_call(expression, "corpus", "table(path='calls.csv')")
+    corpus = corpora.get(call.name)()
     known = [name for name in inspect.signature(corpus.trials).parameters if name not in ("protocol", "root")]
-    for name in calls[0].options:
+    for name in call.options:
         if name not in known:
-            raise RecipeError(f"'{expression}': {calls[0].name} has no setting '{name}'; it has {', '.join(known) or 'none'}")
-    return corpus, calls[0].options
+            raise RecipeError(f"'{expression}': {call.name} has no setting '{name}'; it has {', '.join(known) or 'none'}")
+    return corpus, call.options
+
+
+def open_detector(expression: str) -> Detector:
+    """Build the detector that an expression names, with its settings.
+
+    Raises
+    ------
+    RecipeError
+        If the expression is not one detector with settings by name.
+    """
+    call = parse_call(expression, "detector", "aasist.la19(threads=4)")
+    return build_detector(call.name, **call.options)
 
 
 def default_protocol(card: CorpusCard) -> str:

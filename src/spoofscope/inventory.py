@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from spoofscope.analysis.scorefile import ScoreFileResult
-from spoofscope.audit import default_protocol, open_corpus
+from spoofscope.audit import default_protocol, open_corpus, open_detector
 from spoofscope.checks import Finding
 from spoofscope.corpora import corpora
 from spoofscope.degradations import degradations
 from spoofscope.degradations.conditions import GRIDS, NAMED, parse_condition
-from spoofscope.detectors import build_detector, card_of, detectors
-from spoofscope.errors import RecipeError
+from spoofscope.detectors import card_of, detectors
 from spoofscope.metrics import Estimate
-from spoofscope.recipe import parse_expression
 
 Row = tuple[str, ...]
 
@@ -72,10 +70,7 @@ def check(kind: str, expression: str, *, root: Path | None, protocol: str | None
     if kind == "detector":
         from spoofscope.checks.detector import check_detector
 
-        calls = parse_expression(expression)
-        if len(calls) != 1 or calls[0].positional:
-            raise RecipeError(f"'{expression}' must be one detector, with settings by name: aasist.la19(threads=4)")
-        return check_detector(build_detector(calls[0].name, **calls[0].options))
+        return check_detector(open_detector(expression))
     from spoofscope.checks.degradation import check_degradation
 
     return [

@@ -105,6 +105,20 @@ def parse_expression(text: str) -> tuple[Call, ...]:
         raise RecipeError(f"cannot read '{text}': write name, name(setting=value), or several joined by + ({error})") from error
 
 
+def parse_call(text: str, kind: str, example: str) -> Call:
+    """Read one name with settings given by name: how a recipe names a corpus or a detector.
+
+    Raises
+    ------
+    RecipeError
+        If there are several, or a setting has no name; the message shows `example`.
+    """
+    calls = parse_expression(text)
+    if len(calls) != 1 or calls[0].positional:
+        raise RecipeError(f"'{text}' must be one {kind}, with settings by name: {example}")
+    return calls[0]
+
+
 def _operands(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [*_operands(node.left), *_operands(node.right)]

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from spoofscope.errors import PluginError, UnknownName
@@ -130,16 +131,30 @@ def load_plugin(path: str | Path) -> None:
         return
     if not file.is_file():
         raise PluginError(f"no plug-in file at {path}. Give the path of a Python file, relative to the recipe.")
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"the plug-in {path} is not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        import_file(file, module_name)
     except PluginError:
-        del sys.modules[module_name]
         raise
     except Exception as error:  # a plug-in's edge: anything may come out of it
-        del sys.modules[module_name]
         raise PluginError(f"the plug-in {path} failed to import: {type(error).__name__}: {error}") from error
+
+
+def import_file(file: Path, name: str) -> ModuleType:
+    """Import one Python file as a module called `name`; if it fails, nothing of it stays behind.
+
+    Raises
+    ------
+    PluginError
+        If the file's name is not that of a Python file. What the file itself raises comes out as it is.
+    """
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{file} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,10 @@ class Trials:
 
     def digest(self) -> str:
         """SHA-256 over every column, in order: two tables with one digest hold the same trials."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = hashlib.sha256()
         for column in self.frame.iter_columns():
             digest.update(f"\x1d{column.name}\x1f{column.dtype}\x1f".encode())

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
 from spoofscope.detectors import Card, detector
 from spoofscope.errors import PluginError, ScoresError, UserError
+from spoofscope.fetch import sha256_of
+from spoofscope.registry import import_file
 from spoofscope.scores import read_score_text
 
 Polarity: TypeAlias = Literal["bonafide", "spoof"]
@@ -52,7 +53,7 @@ class ReadyScores:
         table = read_score_text(path)
         self._path = path
         self._scores: dict[str, float] = dict(zip(table["trial_id"], table["score"], strict=True))
-        self.settings: Mapping[str, Any] = {"scores_sha256": _file_sha256(Path(path))}
+        self.settings: Mapping[str, Any] = {"scores_sha256": sha256_of(Path(path))}
         self.card = Card(
             name=name or Path(path).name.removesuffix(".gz").removesuffix(".txt"),
             licence="",
@@ -203,7 +204,7 @@ class Command:
             raise UserError(f"timeout_s is {timeout_s}; it must be above 0")
         self._timeout_s = timeout_s
         files = [word for word in self._words if Path(word).is_file()]
-        self.settings: Mapping[str, Any] = {"run": run, "files_sha256": {file: _file_sha256(Path(file)) for file in files}}
+        self.settings: Mapping[str, Any] = {"run": run, "files_sha256": {file: sha256_of(Path(file)) for file in files}}
         self.card = Card(
             name=name,
             licence="",
@@ -316,20 +317,11 @@ def _import_target(target: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _import_file(file: Path) -> Any:
+def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise UserError(f"target: no such file: {file}")
     name = f"spoofscope_callable_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return import_file(file, name)
 
 
 def _source_sha256(function: Callable[..., Any]) -> str:
@@ -338,12 +330,7 @@ def _source_sha256(function: Callable[..., Any]) -> str:
         source = inspect.getsourcefile(inspect.unwrap(function))
     except TypeError:
         source = inspect.getsourcefile(type(function)) if not inspect.isbuiltin(function) else None
-    return _file_sha256(Path(source)) if source else ""
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(source)) if source else ""
 
 
 def _checked(polarity: str) -> Polarity:
