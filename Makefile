@@ -35,5 +35,5 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[torch,report,ray,test]'
+	$(PIP) -e '.[torch,ssl,onnx,report,ray,test]'
 	touch $@ $(VENV)/demo.stamp

@@ -194,10 +194,11 @@ def open_corpus(expression: str) -> tuple[Corpus, dict[str, Any]]:
     call = parse_call(expression, "corpus", "table(path='calls.csv')")
     corpus = corpora.get(call.name)()
     known = [name for name in inspect.signature(corpus.trials).parameters if name not in ("protocol", "root")]
-    for name in call.options:
+    options = {**dict(zip(known[:1], call.positional, strict=False)), **call.options}
+    for name in options:
         if name not in known:
             raise RecipeError(f"'{expression}': {call.name} has no setting '{name}'; it has {', '.join(known) or 'none'}")
-    return corpus, call.options
+    return corpus, options
 
 
 def open_detector(expression: str) -> Detector:
@@ -209,7 +210,7 @@ def open_detector(expression: str) -> Detector:
         If the expression is not one detector with settings by name.
     """
     call = parse_call(expression, "detector", "aasist.la19(threads=4)")
-    return build_detector(call.name, **call.options)
+    return build_detector(call.name, *call.positional, **call.options)
 
 
 def default_protocol(card: CorpusCard) -> str:

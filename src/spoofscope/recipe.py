@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -106,17 +107,36 @@ def parse_expression(text: str) -> tuple[Call, ...]:
 
 
 def parse_call(text: str, kind: str, example: str) -> Call:
-    """Read one name with settings given by name: how a recipe names a corpus or a detector.
+    """Read one name with settings given by name: how a recipe names a corpus, a detector or an embedder.
+
+    `name:source` and `name:source(settings)` give the thing's first setting without quotes, as in `onnx:model.onnx` or
+    `hf:ORG/NAME(polarity='spoof')`; an address that begins with `http://` or `https://` is the source of `http`.
 
     Raises
     ------
     RecipeError
         If there are several, or a setting has no name; the message shows `example`.
     """
+    if scheme := re.match(r"\s*([A-Za-z_][\w.]*):(?=\S)", text):
+        address = text[scheme.end() :].startswith("//")
+        source, options = _source_and_settings(text.strip() if address else text[scheme.end() :].strip())
+        return Call("http" if address else scheme[1], (source,), options)
     calls = parse_expression(text)
     if len(calls) != 1 or calls[0].positional:
         raise RecipeError(f"'{text}' must be one {kind}, with settings by name: {example}")
     return calls[0]
+
+
+def _source_and_settings(text: str) -> tuple[str, dict[str, Any]]:
+    """Part `source(setting=value)` at the bracket that opens the settings; the source may hold brackets of its own."""
+    for bracket in re.finditer(r"\(", text) if text.endswith(")") else ():
+        try:
+            calls = parse_expression(f"x{text[bracket.start() :]}")
+        except RecipeError:
+            continue
+        if len(calls) == 1 and not calls[0].positional:
+            return text[: bracket.start()], calls[0].options
+    return text, {}
 
 
 def _operands(node: ast.expr) -> list[ast.expr]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 import zlib
@@ -12,9 +13,9 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from spoofscope.errors import PluginError, UnknownName
+from spoofscope.errors import PluginError, UnknownName, UserError
 
 T = TypeVar("T")
 
@@ -61,6 +62,37 @@ class Registry(Generic[T]):
         if name in self._things:
             return self._things[name]
         raise UnknownName(self._missed(name))
+
+    def build(self, name: str, /, *source: str, **options: Any) -> Any:
+        """Call what is registered as `name` with its settings; `source`, if given, is the first of them.
+
+        Raises
+        ------
+        UnknownName
+            If nothing is.
+        UserError
+            If a setting is none of its own, is given twice, or one that it needs is missing.
+        """
+        factory: Any = self.get(name)
+        parameters = inspect.signature(factory).parameters
+        accepted = ", ".join(parameters) or "none"
+        if source:
+            first = next(iter(parameters), None)
+            if first is None or first in options:
+                why = f"'{first}' is given twice" if first else "it takes no options"
+                raise UserError(f"{self.kind} {name}: '{source[0]}' cannot be placed, since {why}.")
+            options = {first: source[0], **options}
+        for option in options:
+            if option not in parameters:
+                near = difflib.get_close_matches(option, parameters, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                raise UserError(f"{self.kind} {name} has no option '{option}'.{hint} Its options: {accepted}.")
+        for option, parameter in parameters.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise UserError(
+                    f"{self.kind} {name} needs the option '{option}': {name}({option}=...). Its options: {accepted}."
+                )
+        return factory(**options)
 
     def names(self) -> list[str]:
         """Every known name, sorted."""

@@ -22,9 +22,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio, read_audio
+from spoofscope.cards import Card, identity
 from spoofscope.degradations._measure import Measured, measure
 from spoofscope.degradations.conditions import Condition
-from spoofscope.detectors import Card, Detector, identity
+from spoofscope.detectors import Detector
 from spoofscope.errors import AudioError, DataError, PluginError, RunFolderError
 from spoofscope.executors import Executor
 from spoofscope.scores import OK, Scores

@@ -14,7 +14,7 @@ from spoofscope.registry import load_plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "tests" / "plugin"
-ADAPTERS = {"scores", "callable", "command"}
+ADAPTERS = {"scores", "command", "python"}
 
 
 # Adapters need to be told what they adapt; published weights are fetched, and checked where they lie.

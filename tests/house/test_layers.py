@@ -9,12 +9,24 @@ import pytest
 import spoofscope
 
 SOURCE = Path(spoofscope.__file__).parent
-HEAVY = {"torch", "transformers", "sklearn", "scipy", "matplotlib", "onnxruntime", "av", "ray", "faiss", "jinja2"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "onnxruntime",
+    "av",
+    "ray",
+    "faiss",
+    "jinja2",
+    "safetensors",
+}
 ROOMS = {"corpora", "degradations", "detectors", "embedders", "metrics"}
 LAYERS = {
     "errors": 0,
     **dict.fromkeys(("audio", "windows", "registry", "recipe", "fetch"), 1),
-    **dict.fromkeys(("trials", "scores", "embeddings"), 2),
+    **dict.fromkeys(("trials", "scores", "embeddings", "cards", "networks"), 2),
     **dict.fromkeys(ROOMS, 3),
     **dict.fromkeys(("run", "executors", "audit", "analysis", "retrieval", "training"), 4),
     "report": 5,

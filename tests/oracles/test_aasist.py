@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from spoofscope.detectors import _aasist_network as network  # noqa: E402
-from spoofscope.detectors._aasist_network import AASIST, AASIST_L, fold, hidden_layer, logits, sinc_filters  # noqa: E402
-from spoofscope.detectors._workers import Workers, in_turn  # noqa: E402
+from spoofscope.networks import aasist as network  # noqa: E402
+from spoofscope.networks.aasist import AASIST, AASIST_L, fold, hidden_layer, logits, sinc_filters  # noqa: E402
+from spoofscope.networks.workers import Workers, in_turn  # noqa: E402
 from tests.oracles.eager_aasist import EagerAasist  # noqa: E402
 from tests.oracles.eager_aasist import sinc_filters as published_filters  # noqa: E402
 from tests.unit.detectors.test_aasist import random_state  # noqa: E402

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spoofscope.detectors._lfcc import floored, lfcc, log_filterbank
 from spoofscope.detectors.lfcc_cnn import convolution, convolutions, logit
 from spoofscope.detectors.lfcc_gmm import Mixture, log_likelihood
+from spoofscope.networks.lfcc import floored, lfcc, log_filterbank
 from spoofscope.training.gmm import em_step, initial_mixture
 from spoofscope.training.network import exported, logits, new_network
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._aasist_blocks import Run, Tensor
-from spoofscope.detectors._aasist_checkpoint import check_state, read_state
-from spoofscope.detectors._aasist_network import AASIST, AASIST_L, Architecture, fold, hidden_layer, logits
-from spoofscope.detectors._workers import Workers, available_threads, in_turn
 from spoofscope.errors import MissingExtra, RecipeError
 from spoofscope.fetch import verify, weights_path
+from spoofscope.networks.aasist import AASIST, AASIST_L, Architecture, expected_shapes, fold, hidden_layer, logits
+from spoofscope.networks.aasist_blocks import Run, Tensor
+from spoofscope.networks.checkpoint import check_state, read_state
+from spoofscope.networks.workers import Workers, available_threads, in_turn
 
 PAPER = "Jung et al., AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Graph Attention Networks, arXiv:2110.01200"
 CLOVAAI = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
@@ -31,6 +31,8 @@ class _PublishedAasist:
     card: ClassVar[Card]
     architecture: ClassVar[Architecture]
     precision = "float32"
+    layers = ("last_hidden",)
+    dim = 160
 
     def __init__(self, *, weights: str | Path | None = None, device: str = "cpu", threads: int | None = None) -> None:
         try:
@@ -43,7 +45,7 @@ class _PublishedAasist:
             raise RecipeError(f"{self.card.name}: threads is {threads}; it must be at least 1")
         path = weights_path(self.card, weights=weights)
         state = read_state(path)
-        check_state(state, self.architecture, path=path, name=self.card.name)
+        check_state(state, expected_shapes(self.architecture), path=path, name=self.card.name)
         verify(path, self.card)
         self._workers = Workers(threads)
         with torch.inference_mode():
@@ -55,18 +57,22 @@ class _PublishedAasist:
 
         On a CPU the score of a recording is the same to the last bit whatever the batch, its order, and `threads`.
         """
-        return self._forward(batch)[1][:, 1]
+        return self.logits(batch)[:, 1]
+
+    def logits(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
+        """Return both logits, (n, 2) float32: index 0 is spoof, index 1 bona fide."""
+        return self._forward(batch)[1]
 
     def embed(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
-        """Return the last hidden layer, of which the score is a linear function: (n, 160) float32."""
-        return self._forward(batch)[0]
+        """Return the last hidden layer, of which the score is a linear function: (n, 1, 160) float32."""
+        return self._forward(batch)[0][:, None]
 
     def _forward(self, batch: Sequence[Audio]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         import torch
 
         heard = [torch.from_numpy(np.array(self.card.fit(audio), dtype=np.float32))[None] for audio in batch]
         if not heard:
-            return np.empty((0, 5 * self.architecture.dims[1]), np.float32), np.empty((0, 2), np.float32)
+            return np.empty((0, self.dim), np.float32), np.empty((0, 2), np.float32)
         if self._device == "cpu":
             answers = self._workers.map(self._hear, heard)
         else:

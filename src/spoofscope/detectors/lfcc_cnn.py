@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._lfcc import Features, floored, log_filterbank
 from spoofscope.detectors._trained import checked, open_weights
+from spoofscope.networks.lfcc import Features, floored, log_filterbank
 
 KIND = "lfcc_cnn"
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._lfcc import Features, lfcc
-from spoofscope.detectors._products import stable_product
 from spoofscope.detectors._trained import checked, open_weights
+from spoofscope.networks.lfcc import Features, lfcc
+from spoofscope.networks.products import stable_product
 
 KIND = "lfcc_gmm"
 SIDES = ("bonafide", "spoof")

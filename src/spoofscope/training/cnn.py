@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
-from spoofscope.detectors._lfcc import HOP, Features, floored, log_filterbank
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_cnn import KIND
 from spoofscope.errors import AudioError, MissingExtra, RecipeError
+from spoofscope.networks.lfcc import HOP, Features, floored, log_filterbank
 from spoofscope.training.network import exported, logits, new_network
 from spoofscope.training.progress import Progress, silent
 from spoofscope.training.recordings import Recording, history, read_recordings

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.detectors._lfcc import lfcc
-from spoofscope.detectors._products import stable_product
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_gmm import KIND, SIDES, Mixture, log_joint
 from spoofscope.errors import NotEnoughTrials, RecipeError
+from spoofscope.networks.lfcc import lfcc
+from spoofscope.networks.products import stable_product
 from spoofscope.training.progress import Progress, silent
 from spoofscope.training.recordings import history, read_recordings
 from spoofscope.trials import Trials

@@ -1,5 +1,6 @@
 """The AASIST detectors with random weights: contract, invariances, options and refusals; no download needed."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,10 @@ import pytest
 
 from spoofscope.audio import Audio
 from spoofscope.detectors import card_of
-from spoofscope.detectors._aasist_checkpoint import expected_shapes
-from spoofscope.detectors._aasist_network import AASIST, AASIST_L, Architecture
 from spoofscope.detectors.aasist import AasistLLa19
 from spoofscope.errors import RecipeError, WeightsError
 from spoofscope.fetch import sha256_of
+from spoofscope.networks.aasist import AASIST, AASIST_L, Architecture, expected_shapes
 
 torch = pytest.importorskip("torch")
 
@@ -67,7 +67,7 @@ def test_scores_are_the_same_to_the_last_bit_whatever_the_batch_its_order_and_th
 
 def test_the_score_is_a_linear_function_of_the_embedding(checkpoint: Path, batch: list[Audio]) -> None:
     detector = build(checkpoint)
-    hidden, state = detector.embed(batch), random_state(AASIST_L)
+    hidden, state = detector.embed(batch)[:, 0], random_state(AASIST_L)
     assert hidden.shape == (4, 160) and hidden.dtype == np.float32
     bonafide = hidden @ state["out_layer.weight"][1].numpy() + state["out_layer.bias"][1].numpy()
     np.testing.assert_allclose(detector.score(batch), bonafide, atol=1e-5)
@@ -93,7 +93,7 @@ def test_scoring_leaves_its_input_and_the_callers_threads_alone(checkpoint: Path
 def test_an_empty_batch_has_no_scores(checkpoint: Path) -> None:
     detector = build(checkpoint, threads=1)
     assert detector.score([]).shape == (0,)
-    assert detector.embed([]).shape == (0, 160)
+    assert detector.embed([]).shape == (0, 1, 160)
 
 
 @pytest.mark.parametrize(("architecture", "parameters"), [(AASIST, 297_866), (AASIST_L, 85_306)])
@@ -142,9 +142,23 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"pos_S": Path.unlink}, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match="not a readable PyTorch checkpoint"):
+    trace = tmp_path / "trace"
+    torch.save({"pos_S": Payload(trace)}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"asks for posix\.mkdir, which could run anything. Nothing of it was loaded"):
         build(tmp_path / "x.pth")
+    assert not trace.exists()
+    torch.load(tmp_path / "x.pth", weights_only=False)
+    assert trace.exists()  # the payload does work where it is let
+
+
+class Payload:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.trace),)
 
 
 def test_a_whole_training_state_is_refused(tmp_path: Path) -> None:

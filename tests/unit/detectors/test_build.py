@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from spoofscope.detectors import Card, Flipped, build_detector, cards, detector, detectors, identity
+from spoofscope.cards import identity
+from spoofscope.detectors import Card, Flipped, build_detector, cards, detector, detectors
 from spoofscope.errors import UnknownName, UserError
 
 

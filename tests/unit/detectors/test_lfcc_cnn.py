@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from spoofscope.detectors._products import MULTIPLICATIONS, stable_product
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_cnn import CARD, KIND, POOLED, LfccCnn, convolution, convolutions
 from spoofscope.errors import WeightsError
+from spoofscope.networks.products import MULTIPLICATIONS, stable_product
 
 
 def noise(samples, seed=0):
@@ -98,7 +98,7 @@ def test_scores_have_the_same_bits_on_one_thread_and_on_two(weights):
         "import sys, numpy as np\n"
         "from spoofscope.detectors.lfcc_cnn import LfccCnn\n"
         "from spoofscope.detectors.lfcc_gmm import log_likelihood, Mixture\n"
-        "from spoofscope.detectors._lfcc import lfcc\n"
+        "from spoofscope.networks.lfcc import lfcc\n"
         "rng = np.random.default_rng(0)\n"
         "audio = rng.normal(0, 0.1, 64000).astype(np.float32)\n"
         "mixture = Mixture(np.full(128, -np.log(128)), rng.normal(size=(128, 60)), rng.uniform(1, 2, (128, 60)))\n"

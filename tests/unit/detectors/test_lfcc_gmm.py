@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spoofscope.detectors._lfcc import lfcc
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_gmm import CARD, KIND, LfccGmm, Mixture, log_likelihood
 from spoofscope.errors import WeightsError
+from spoofscope.networks.lfcc import lfcc
 
 
 def noise(samples, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spoofscope.detectors._lfcc import N_FFT, SAMPLE_RATE, floored, lfcc, linear_filters, log_filterbank
+from spoofscope.networks.lfcc import N_FFT, SAMPLE_RATE, floored, lfcc, linear_filters, log_filterbank
 
 
 def noise(seconds, seed=0):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from spoofscope.detectors._aasist_blocks import Run
+from spoofscope.networks.aasist_blocks import Run
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

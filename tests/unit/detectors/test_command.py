@@ -1,4 +1,4 @@
-"""Detectors that live elsewhere: what they are asked, what they must answer, and what is said when they do not."""
+"""A command as a detector: what it hears, what it must write, and what is said when it does not."""
 
 import sys
 import time
@@ -6,8 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from spoofscope.detectors import build_detector, identity
-from spoofscope.errors import PluginError, ScoresError, UserError
+from spoofscope.cards import identity
+from spoofscope.detectors import build_detector
+from spoofscope.errors import PluginError, UserError
 
 PYTHON = sys.executable
 
@@ -21,139 +22,6 @@ def batch():
 def mean_level(batch) -> list[float]:
     return [float(np.float32(np.mean(np.abs(audio)))) for audio in batch]
 
-
-# A score file
-
-
-@pytest.fixture
-def score_file(tmp_path):
-    file = tmp_path / "system.txt"
-    file.write_text("LA_E_1 -0.5\nLA_E_2 3.25\nLA_E_3 7\n")
-    return file
-
-
-def test_ready_scores_are_looked_up_by_id_in_the_asked_order(score_file):
-    detector = build_detector("scores", path=str(score_file))
-    answer = detector.lookup(["LA_E_3", "LA_E_1"])
-    assert answer.dtype == np.float32
-    assert answer.tolist() == [7.0, -0.5]
-    assert detector.card.name == "system"
-    with pytest.raises(UserError, match="is a score file: it cannot score audio"):
-        detector.score([np.zeros(3, np.float32)])
-
-
-def test_ready_scores_of_spoof_polarity_are_negated_at_the_door(score_file):
-    detector = build_detector("scores", path=score_file, polarity="spoof")
-    assert detector.flipped is True
-    assert detector.lookup(["LA_E_3", "LA_E_1"]).tolist() == [-7.0, 0.5]
-    assert not getattr(build_detector("scores", path=score_file), "flipped", False)
-
-
-def test_a_missing_score_names_the_trials_and_shows_an_id_of_the_file(score_file):
-    detector = build_detector("scores", path=score_file)
-    with pytest.raises(
-        ScoresError, match=r"no score for 2 of 3 trials \(first: X, Y\); it has 3 scores, the first of 'LA_E_1'"
-    ):
-        detector.lookup(["LA_E_1", "X", "Y"])
-
-
-def test_another_score_file_is_another_detector_to_the_key(score_file, tmp_path):
-    one = identity(build_detector("scores", path=score_file))
-    score_file.write_text("LA_E_1 -0.5\nLA_E_2 3.25\nLA_E_3 8\n")
-    assert identity(build_detector("scores", path=score_file)) != one
-
-
-# A Python callable
-
-
-@pytest.fixture
-def functions(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "import numpy as np\n"
-        "heard = []\n"
-        "def batch(recordings, sample_rate):\n"
-        "    heard.append((len(recordings), sample_rate))\n"
-        "    return np.array([np.mean(np.abs(one)) for one in recordings])\n"
-        "def one(recording, sample_rate):\n"
-        "    return np.mean(np.abs(recording))\n"
-        "def two_columns(recordings, sample_rate):\n"
-        "    return np.zeros((len(recordings), 2))\n"
-        "def broken(recordings, sample_rate):\n"
-        "    raise KeyError('weights')\n"
-        "class Model:\n"
-        "    def __call__(self, recordings, sample_rate):\n"
-        "        return [1.0] * len(recordings)\n"
-        "model = Model()\n"
-        "number = 3\n"
-    )
-    return file
-
-
-def test_a_function_of_a_file_scores_the_whole_batch_at_its_rate(functions, batch):
-    detector = build_detector("callable", target=f"{functions}:batch", sample_rate=8000, window_s=2.5, padding="zero")
-    scores = detector.score(batch)
-    assert scores.dtype == np.float32
-    assert scores.tolist() == mean_level(batch)
-    assert sys.modules[detector._function.__module__].heard == [(3, 8000)]
-    assert (detector.card.sample_rate, detector.card.window_s, detector.card.padding) == (8000, 2.5, "zero")
-    assert detector.card.name == "mine.batch"
-
-
-def test_a_function_of_one_recording_is_called_for_each(functions, batch):
-    detector = build_detector("callable", target=f"{functions}:one", takes="recording")
-    assert detector.score(batch).tolist() == mean_level(batch)
-
-
-def test_a_function_is_found_in_an_importable_module(batch):
-    detector = build_detector("callable", target="tests.unit.detectors.test_external:level_of", takes="recording")
-    assert detector.score(batch).tolist() == mean_level(batch)
-
-
-def level_of(recording, sample_rate):
-    return np.mean(np.abs(recording))
-
-
-def test_an_instance_that_can_be_called_will_do(functions, batch):
-    assert build_detector("callable", target=f"{functions}:model").score(batch).tolist() == [1, 1, 1]
-
-
-def test_spoof_polarity_negates_what_the_function_returns(functions, batch):
-    detector = build_detector("callable", target=f"{functions}:batch", polarity="spoof")
-    assert detector.flipped is True
-    assert detector.score(batch).tolist() == [-level for level in mean_level(batch)]
-
-
-def test_a_changed_source_is_another_detector_to_the_key(functions):
-    one = identity(build_detector("callable", target=f"{functions}:batch"))
-    assert one == identity(build_detector("callable", target=f"{functions}:batch"))
-    functions.write_text(functions.read_text() + "# changed\n")
-    assert identity(build_detector("callable", target=f"{functions}:batch"))["settings"] != one["settings"]
-
-
-@pytest.mark.parametrize(
-    ("target", "error", "message"),
-    [
-        ("mine", UserError, "write module:function or file.py:function"),
-        ("none.py:f", UserError, r"no such file: .*none\.py"),
-        ("a_package_that_is_not_there:f", PluginError, "cannot import .*ModuleNotFoundError"),
-        ("{file}:absent", PluginError, "'absent' in .* is absent"),
-        ("{file}:number", PluginError, "'number' in .* is not callable"),
-    ],
-)
-def test_a_target_that_is_not_there_is_refused_when_built(functions, target, error, message):
-    with pytest.raises(error, match=message):
-        build_detector("callable", target=target.format(file=functions))
-
-
-def test_an_answer_of_another_shape_and_an_exception_are_explained(functions, batch):
-    with pytest.raises(PluginError, match=r"two_columns answered 3 recordings with shape \(3, 2\); it must be \(3,\)"):
-        build_detector("callable", target=f"{functions}:two_columns").score(batch)
-    with pytest.raises(PluginError, match="broken failed: KeyError: 'weights'"):
-        build_detector("callable", target=f"{functions}:broken").score(batch)
-
-
-# A command
 
 LISTEN = """
 import numpy as np, soundfile

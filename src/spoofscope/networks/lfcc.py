@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, fit_length
-from spoofscope.detectors._products import stable_product
+from spoofscope.networks.products import stable_product
 
 Features: TypeAlias = NDArray[np.float32]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.detectors._aasist_blocks import (
+from spoofscope.networks.aasist_blocks import (
     EDGE,
     Run,
     Tensor,
@@ -25,6 +26,7 @@ from spoofscope.detectors._aasist_blocks import (
     stretches,
     under,
 )
+from spoofscope.networks.checkpoint import Shape, attention_shapes, block_shapes, linear_shapes, mixed_shapes, norm_shapes
 
 BANDS = 70
 TAPS = 129
@@ -67,6 +69,29 @@ def sinc_filters() -> NDArray[np.float32]:
     edges = 2.0 * 700.0 * (10.0 ** (mel / 2595.0) - 1.0) / 16_000.0  # in units of half the sample rate
     low_pass = edges[:, None] * np.sinc(edges[:, None] * np.arange(-(TAPS // 2), TAPS // 2 + 1))
     return (np.hamming(TAPS) * np.diff(low_pass, axis=0)).astype(np.float32)
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, Shape]:
+    """Return the name and shape of every tensor of a published checkpoint."""
+    return dict(_shapes(architecture))
+
+
+def _shapes(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
+    channels, (dim, mixed_dim) = architecture.channels, architecture.dims
+    yield "pos_S", (1, BINS, channels[-1])
+    yield from ((name, (1, 1, dim)) for name in ("master1", "master2"))
+    yield from norm_shapes("first_bn", 1)
+    for index, (inputs, outputs) in enumerate(zip((1, *channels[:-1]), channels, strict=True)):
+        yield from block_shapes(f"encoder.{index}.0", inputs, outputs, first=index == 0)
+    for kind in "ST":
+        yield from attention_shapes(f"GAT_layer_{kind}", channels[-1], dim)
+        yield from linear_shapes(f"pool_{kind}.proj", dim, 1)
+    for branch in "12":
+        yield from mixed_shapes(f"HtrgGAT_layer_ST{branch}1", dim, mixed_dim)
+        yield from mixed_shapes(f"HtrgGAT_layer_ST{branch}2", mixed_dim, mixed_dim)
+        for kind in "ST":
+            yield from linear_shapes(f"pool_h{kind}{branch}.proj", mixed_dim, 1)
+    yield from linear_shapes("out_layer", 5 * mixed_dim, 2)
 
 
 def fold(state: Weights, architecture: Architecture) -> dict[str, Tensor]:

@@ -1,0 +1,92 @@
+"""The card of a model: what must be known of a detector or an embedder, and what of it decides its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from spoofscope.audio import SAMPLE_RATE, Audio, Padding, fit_length
+
+
+class WeightsFile(NamedTuple):
+    """One published file of a model: which model's, its address, its SHA-256, and its name on this machine."""
+
+    name: str
+    weights_url: str
+    weights_sha256: str
+    weights_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What must be known of a detector before its scores mean anything, and of an embedder before its vectors do.
+
+    Parameters
+    ----------
+    name : str
+        `architecture.weights`, such as `aasist.la19`.
+    licence : str
+        Licence of the weights.
+    sample_rate : int
+        Rate of the audio that it hears, in hertz.
+    window_s : float or None
+        Seconds that it hears, from the start of the recording; None for a whole recording.
+    padding : {"repeat", "zero", "none"}
+        How a shorter recording is filled up to the window.
+    polarity : {"bonafide", "spoof"}
+        The class that a *higher* raw output stands for. `"spoof"` is negated at the door, and the run records it.
+    output : str
+        What the score is: which logit, difference or probability; of an embedder, what the vectors are.
+    trained_on : tuple of str
+        Corpora and protocols of its training; a detector audited on them is not being tested.
+    paper, weights_url, weights_sha256, weights_file : str
+        Where it comes from. Weights are verified by this SHA-256 before they are used; empty for a model without.
+    parts : tuple of WeightsFile
+        Further files that it needs, each verified like the first.
+    published : mapping of str to float
+        Figures that its authors give, by the name of what was measured.
+    note : str
+        What a user must be told beside every result.
+    """
+
+    name: str
+    licence: str
+    sample_rate: int = SAMPLE_RATE
+    window_s: float | None = None
+    padding: Padding = "repeat"
+    polarity: Literal["bonafide", "spoof"] = "bonafide"
+    output: str = ""
+    trained_on: tuple[str, ...] = ()
+    paper: str = ""
+    weights_url: str = ""
+    weights_sha256: str = ""
+    weights_file: str = ""
+    parts: tuple[WeightsFile, ...] = ()
+    published: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def fit(self, audio: Audio) -> Audio:
+        """Return what this model hears of a recording: its first `window_s` seconds, filled as the card says."""
+        if self.window_s is None:
+            return audio
+        return fit_length(audio, round(self.window_s * self.sample_rate), padding=self.padding)
+
+
+def identity(model: Any) -> dict[str, Any]:
+    """Return all of a detector or embedder that decides its answers: part of the key that makes a score the same score.
+
+    A model whose answers depend on more than its card says so in an attribute `settings`, a mapping of JSON values.
+    """
+    card: Card = model.card
+    return {
+        "name": card.name,
+        "weights_sha256": card.weights_sha256,
+        "output": card.output,
+        "sample_rate": card.sample_rate,
+        "window_s": card.window_s,
+        "padding": card.padding,
+        "polarity": card.polarity,
+        "precision": getattr(model, "precision", "float32"),
+        "settings": dict(getattr(model, "settings", {})),
+    }

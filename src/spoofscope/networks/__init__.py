@@ -1,0 +1,1 @@
+"""What models compute: front ends and networks as functions of arrays and weights, without names, cards or files to fetch."""
