@@ -86,8 +86,9 @@ class Pool(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, channels_in: int, channels_out: int, *, first: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, *, first: bool, pool: int = 3) -> None:
         super().__init__()
+        self.pool = pool
         if not first:
             self.bn1 = nn.BatchNorm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, (2, 3), padding=(1, 1))
@@ -101,22 +102,18 @@ class Block(nn.Module):
             F.selu(self.bn1(x))  # computed and thrown away, as published
         y = self.conv2(F.selu(self.bn2(self.conv1(x)), inplace=True))
         y += self.conv_downsample(x) if hasattr(self, "conv_downsample") else x
-        return F.max_pool2d(y, (1, 3))
+        return F.max_pool2d(y, (1, self.pool))
 
 
-class EagerAasist(nn.Module):
-    """(n, samples) audio to the last hidden layer (n, 160) and two logits (n, 2)."""
+class Graphs(nn.Module):
+    """Spectral and temporal nodes to the last hidden layer (n, 160) and two logits (n, 2)."""
 
-    def __init__(self, shape: str) -> None:
+    def __init__(self, nodes: int, channels: int, dims: tuple[int, int], ratios: tuple[float, float, float]) -> None:
         super().__init__()
-        channels, (dim, dim2), ratios = SHAPES[shape]
-        self.filters = sinc_filters()
-        self.first_bn = nn.BatchNorm2d(1)
-        pairs = zip((1, *channels[:-1]), channels, strict=True)
-        self.encoder = nn.Sequential(*(nn.Sequential(Block(a, b, first=i == 0)) for i, (a, b) in enumerate(pairs)))
-        self.pos_S = nn.Parameter(torch.empty(1, 23, channels[-1]))
+        dim, dim2 = dims
+        self.pos_S = nn.Parameter(torch.empty(1, nodes, channels))
         self.master1, self.master2 = nn.Parameter(torch.empty(1, 1, dim)), nn.Parameter(torch.empty(1, 1, dim))
-        self.GAT_layer_S, self.GAT_layer_T = Attention(channels[-1], dim, 2.0), Attention(channels[-1], dim, 2.0)
+        self.GAT_layer_S, self.GAT_layer_T = Attention(channels, dim, 2.0), Attention(channels, dim, 2.0)
         self.pool_S, self.pool_T = Pool(ratios[0], dim), Pool(ratios[1], dim)
         for i in "12":
             setattr(self, f"HtrgGAT_layer_ST{i}1", MixedAttention(dim, dim2, 100.0))
@@ -132,17 +129,32 @@ class EagerAasist(nn.Module):
         more_time, more_spectrum, more_master = layer[f"HtrgGAT_layer_ST{i}2"](time, spectrum, master)
         return time + more_time, spectrum + more_spectrum, master + more_master
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.conv1d(audio.unsqueeze(1), self.filters).unsqueeze(1)
-        x = F.selu(self.first_bn(F.max_pool2d(torch.abs(x), (3, 3))), inplace=True)
-        x = self.encoder(x)
-        spectrum = self.pool_S(self.GAT_layer_S(x.abs().amax(dim=3).transpose(1, 2) + self.pos_S))
-        time = self.pool_T(self.GAT_layer_T(x.abs().amax(dim=2).transpose(1, 2)))
+    def read(self, spectrum: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = self.pool_S(self.GAT_layer_S(spectrum + self.pos_S))
+        time = self.pool_T(self.GAT_layer_T(time))
         both = zip(self.branch("1", time, spectrum), self.branch("2", time, spectrum), strict=True)
         time, spectrum, master = (torch.max(one, two) for one, two in both)
         hidden = [time.abs().amax(1), time.mean(1), spectrum.abs().amax(1), spectrum.mean(1), master.squeeze(1)]
         last_hidden = torch.cat(hidden, dim=1)
         return last_hidden, self.out_layer(last_hidden)
+
+
+class EagerAasist(Graphs):
+    """(n, samples) audio to the last hidden layer (n, 160) and two logits (n, 2)."""
+
+    def __init__(self, shape: str) -> None:
+        channels, dims, ratios = SHAPES[shape]
+        super().__init__(23, channels[-1], dims, ratios)
+        self.filters = sinc_filters()
+        self.first_bn = nn.BatchNorm2d(1)
+        pairs = zip((1, *channels[:-1]), channels, strict=True)
+        self.encoder = nn.Sequential(*(nn.Sequential(Block(a, b, first=i == 0)) for i, (a, b) in enumerate(pairs)))
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.conv1d(audio.unsqueeze(1), self.filters).unsqueeze(1)
+        x = F.selu(self.first_bn(F.max_pool2d(torch.abs(x), (3, 3))), inplace=True)
+        x = self.encoder(x)
+        return self.read(x.abs().amax(dim=3).transpose(1, 2), x.abs().amax(dim=2).transpose(1, 2))
 
 
 def load_eager(path: str, shape: str) -> EagerAasist:

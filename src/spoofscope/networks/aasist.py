@@ -77,12 +77,18 @@ def expected_shapes(architecture: Architecture) -> dict[str, Shape]:
 
 
 def _shapes(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
-    channels, (dim, mixed_dim) = architecture.channels, architecture.dims
+    channels = architecture.channels
     yield "pos_S", (1, BINS, channels[-1])
-    yield from ((name, (1, 1, dim)) for name in ("master1", "master2"))
     yield from norm_shapes("first_bn", 1)
     for index, (inputs, outputs) in enumerate(zip((1, *channels[:-1]), channels, strict=True)):
         yield from block_shapes(f"encoder.{index}.0", inputs, outputs, first=index == 0)
+    yield from graph_shapes(architecture)
+
+
+def graph_shapes(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
+    """Name the tensors that `graph_head` and `logits` read, but for the positions, with their shapes."""
+    channels, (dim, mixed_dim) = architecture.channels, architecture.dims
+    yield from ((name, (1, 1, dim)) for name in ("master1", "master2"))
     for kind in "ST":
         yield from attention_shapes(f"GAT_layer_{kind}", channels[-1], dim)
         yield from linear_shapes(f"pool_{kind}.proj", dim, 1)
@@ -96,6 +102,11 @@ def _shapes(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
 
 def fold(state: Weights, architecture: Architecture) -> dict[str, Tensor]:
     """Turn a published state dict into the weights that `hidden_layer` and `logits` take."""
+    return fold_front_end(state) | fold_encoder(state, len(architecture.channels)) | fold_graph(state)
+
+
+def fold_front_end(state: Weights) -> dict[str, Tensor]:
+    """Lay out the band-pass filters for `front_end`, and fold the normalisation that follows them."""
     import torch
 
     # One product with a frame of 131 samples gives each of 69 bands at three successive samples, ordered so that the nine
@@ -103,9 +114,20 @@ def fold(state: Weights, architecture: Architecture) -> dict[str, Tensor]:
     kept = torch.from_numpy(sinc_filters()[: BINS * POOL]).view(-1, POOL, TAPS)  # (23, 3, 129)
     frames = torch.stack([torch.nn.functional.pad(kept, (delay, POOL - 1 - delay)) for delay in range(POOL)])
     scale, shift = norm_scale_shift(state, "first_bn")
-    folded = {"filters": frames.permute(3, 0, 2, 1).flatten(1).contiguous(), "first.scale": scale, "first.shift": shift}
-    for index in range(len(architecture.channels)):
-        folded |= _under_name(f"encoder.{index}.", fold_block(under(state, f"encoder.{index}.0.")))
+    return {"filters": frames.permute(3, 0, 2, 1).flatten(1).contiguous(), "first.scale": scale, "first.shift": shift}
+
+
+def fold_encoder(state: Weights, blocks: int, *, name: str = "encoder") -> dict[str, Tensor]:
+    """Fold the residual blocks, `encoder.N.0.` becoming `encoder.N.`."""
+    folded: dict[str, Tensor] = {}
+    for index in range(blocks):
+        folded |= _under_name(f"{name}.{index}.", fold_block(under(state, f"{name}.{index}.0.")))
+    return folded
+
+
+def fold_graph(state: Weights) -> dict[str, Tensor]:
+    """Fold what `graph_head` and `logits` read."""
+    folded: dict[str, Tensor] = {}
     for name in ("GAT_layer_S", "GAT_layer_T", *(f"HtrgGAT_layer_ST{i}{j}" for i in "12" for j in "12")):
         folded |= _under_name(f"{name}.", fold_attention(under(state, f"{name}.")))
     plain = ("pos_S", "master", "pool_", "out_layer.")
@@ -117,12 +139,8 @@ def hidden_layer(audio: Tensor, weights: Weights, architecture: Architecture, *,
 
     `run` is given independent stretches of time; `whole` asks for one stretch, which suits a graphics processor.
     """
-    x = _front_end(audio, weights, run=run, whole=whole)
-    for index in range(len(architecture.channels)):
-        own = under(weights, f"encoder.{index}.")
-        length = x.shape[1] if whole else STRETCH_VALUES // (POOL * x.shape[2] * len(own["conv1.bias"]))
-        x = residual_block(x, own, pool=POOL, stretch=length, run=run)
-    x = x[:, EDGE:-EDGE, 1:-1].abs()
+    x = front_end(audio, weights, run=run, whole=whole)
+    x = encode(x, under(weights, "encoder."), len(architecture.channels), run=run, whole=whole)
     return graph_head(x.amax(dim=1), x.amax(dim=2), weights, architecture)
 
 
@@ -156,7 +174,7 @@ def _branch(number: str, time: Tensor, spectrum: Tensor, weights: Weights, ratio
     return time + more[0], spectrum + more[1], master + more[2]
 
 
-def _front_end(audio: Tensor, weights: Weights, *, run: Run, whole: bool) -> Tensor:
+def front_end(audio: Tensor, weights: Weights, *, run: Run, whole: bool) -> Tensor:
     """Filter, rectify, pool by 3 x 3 and normalise: (n, samples) to a padded map (n, 2 + time + 2, 1 + 23 + 1, 1)."""
     filters = weights["filters"]
     frames = audio.unfold(1, len(filters), POOL)  # (n, time, 131)
@@ -171,6 +189,15 @@ def _front_end(audio: Tensor, weights: Weights, *, run: Run, whole: bool) -> Ten
 
     run(compute, stretches(count, count if whole else STRETCH_VALUES // filters.shape[1]))
     return answer
+
+
+def encode(x: Tensor, weights: Weights, blocks: int, *, run: Run, whole: bool) -> Tensor:
+    """Apply the residual blocks called `0.`, `1.` ...: a padded map to the magnitudes (n, time, 23, channels) of the last."""
+    for index in range(blocks):
+        own = under(weights, f"{index}.")
+        length = x.shape[1] if whole else STRETCH_VALUES // (POOL * x.shape[2] * len(own["conv1.bias"]))
+        x = residual_block(x, own, pool=POOL, stretch=length, run=run)
+    return x[:, EDGE:-EDGE, 1:-1].abs()
 
 
 def _halve(parts: tuple[Tensor, ...]) -> Tensor:

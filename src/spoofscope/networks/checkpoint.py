@@ -48,6 +48,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts that a safetensors file carries beside its tensors.
+
+    Raises
+    ------
+    WeightsError
+        If the file is no safetensors file, or is cut short.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({_first_line(error)}). Fetch it again.") from error
+
+
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
