@@ -23,7 +23,7 @@ from spoofscope.degradations.conditions import parse_condition
 from spoofscope.detectors import Card, build_detector
 from spoofscope.errors import SpoofscopeError
 from spoofscope.executors import open_executor
-from spoofscope.run import score_trials
+from spoofscope.scoring import score_trials
 from spoofscope.trials import Trials
 
 CLIPS, BATCH, ROUNDS = 32, 16, 3

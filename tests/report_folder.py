@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.trials import slug
+from spoofscope.storage import slug
 
 Scores = NDArray[np.float64]
 

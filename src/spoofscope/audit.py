@@ -1,4 +1,4 @@
-"""A recipe into a run folder, stage by stage: score, evaluate. Every stage resumes; the page is made from the folder."""
+"""A recipe into a run folder, stage by stage: score, embed, evaluate. Every stage resumes; the page is made from the folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
+from spoofscope.cards import identity
 from spoofscope.corpora import Card as CorpusCard
 from spoofscope.corpora import Corpus, corpora
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_conditions
-from spoofscope.detectors import Detector, build_detector
-from spoofscope.errors import RecipeError, RunFolderError
+from spoofscope.detectors import Detector, build_detector, detectors
+from spoofscope.embedders import Embedder, build_embedder, embedders
+from spoofscope.embedding import embed_trials, embedding_key, embeddings_folder
+from spoofscope.embeddings import Embeddings, open_embeddings
+from spoofscope.errors import RecipeError, RunFolderError, UnknownName
 from spoofscope.executors import open_executor
 from spoofscope.recipe import Recipe, parse_call, write_recipe
 from spoofscope.registry import load_plugin
-from spoofscope.run import read_scores, score_key, score_trials, scores_folder, write_table, write_text
 from spoofscope.scores import Scores
-from spoofscope.trials import Trials, slug
+from spoofscope.scoring import read_scores, score_key, score_trials, scores_folder
+from spoofscope.storage import slug, write_table, write_text
+from spoofscope.trials import Trials
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -85,10 +92,24 @@ class Audit:
             built[name] = detector
         return built
 
+    @cached_property
+    def embedders(self) -> dict[str, Embedder]:
+        """The embedders that the recipe names, built, by the folder name of each; one that is also a detector is built once."""
+        built: dict[str, Embedder] = {}
+        for text in self.recipe.embedders:
+            known = (
+                dict(zip(self.recipe.detectors, self.detectors.values(), strict=True)) if text in self.recipe.detectors else {}
+            )
+            embedder = checked_embedder(known[text]) if known else open_embedder(text)
+            name = embedder.card.name
+            if name in built:
+                raise RecipeError(f"two embedders of this recipe are called '{name}'; give one of them another name")
+            built[name] = embedder
+        return built
+
     def score(self, on_progress: OnProgress = lambda task, total, done: None) -> None:
         """Score every detector under every condition, and on the development trials, continuing what is there."""
-        write_text(write_recipe(self.recipe), self.folder / "recipe.toml")
-        write_table(self.data.trials.frame, self.folder / "trials.parquet")
+        self._write_recipe()
         with (
             self.timed("score"),
             open_executor(self.recipe.executor, workers=self.recipe.workers, plugins=self.recipe.plugins) as executor,
@@ -106,6 +127,68 @@ class Audit:
                     max_duration_s=self.recipe.max_duration_s,
                     on_progress=functools.partial(on_progress, task, len(trials)),
                 )
+
+    def embed(self, on_progress: OnProgress = lambda task, total, done: None) -> None:
+        """Embed every trial with every embedder under every condition, continuing what is there, and list what there is."""
+        self._write_recipe()
+        rows = []
+        with (
+            self.timed("embed"),
+            open_executor(self.recipe.executor, workers=self.recipe.workers, plugins=self.recipe.plugins) as executor,
+        ):
+            for name, embedder in self.embedders.items():
+                for condition in self.conditions:
+                    stored = embed_trials(
+                        embedder,
+                        self.data.trials,
+                        condition,
+                        self._parent("embeddings", name),
+                        executor=executor,
+                        seed=self.recipe.seed,
+                        batch_size=self.recipe.batch_size,
+                        max_duration_s=self.recipe.max_duration_s,
+                        dtype=self.recipe.vectors,
+                        on_progress=functools.partial(on_progress, f"{name}, {condition.label}", len(self.data.trials)),
+                    )
+                    rows.append(self._embeddings_row(name, condition, stored))
+        write_table(pl.DataFrame(rows), self.folder / "tables" / "embeddings.csv")
+
+    def embeddings(self, embedder: str, condition: Condition) -> Embeddings:
+        """Open the finished embeddings of one embedder under one condition; nothing is read until it is used."""
+        return open_embeddings(self._embeddings_folder(embedder, condition), self.data.trials.name)
+
+    def _embeddings_folder(self, embedder: str, condition: Condition) -> Path:
+        recipe = self.recipe
+        key = embedding_key(
+            self.embedders[embedder],
+            self.data.trials,
+            condition,
+            seed=recipe.seed,
+            max_duration_s=recipe.max_duration_s,
+            dtype=recipe.vectors,
+        )
+        return embeddings_folder(self._parent("embeddings", embedder), condition, key)
+
+    def _embeddings_row(self, name: str, condition: Condition, stored: Embeddings) -> dict[str, Any]:
+        settings = identity(self.embedders[name])
+        window_s = settings["window_s"]
+        return {
+            "embedder": name,
+            "condition": condition.name,
+            "label": condition.label,
+            "trials": len(stored),
+            "n_failed": stored.failures.height,
+            "layers": " ".join(stored.layers),
+            "dim": stored.dim,
+            "dtype": stored.key["dtype"],
+            "heard": "whole recording" if window_s is None else f"first {window_s:g} s",
+            "settings": json.dumps(settings["settings"], ensure_ascii=False),
+            "folder": str(self._embeddings_folder(name, condition).relative_to(self.folder)),
+        }
+
+    def _write_recipe(self) -> None:
+        write_text(write_recipe(self.recipe), self.folder / "recipe.toml")
+        write_table(self.data.trials.frame, self.folder / "trials.parquet")
 
     def scores(self, detector: str, condition: Condition) -> Scores:
         """Read the finished scores of one detector under one condition."""
@@ -211,6 +294,37 @@ def open_detector(expression: str) -> Detector:
     """
     call = parse_call(expression, "detector", "aasist.la19(threads=4)")
     return build_detector(call.name, *call.positional, **call.options)
+
+
+def open_embedder(expression: str) -> Embedder:
+    """Build the embedder that an expression names, with its settings; a detector that has an embedding will do.
+
+    Raises
+    ------
+    RecipeError
+        If the expression is not one embedder with settings by name.
+    UnknownName
+        If neither an embedder nor a detector has that name, or the detector has no embedding.
+    """
+    call = parse_call(expression, "embedder", "xlsr(pool='mean_std')")
+    if call.name in embedders.names() or call.name not in detectors.names():
+        return build_embedder(call.name, *call.positional, **call.options)
+    return checked_embedder(build_detector(call.name, *call.positional, **call.options))
+
+
+def checked_embedder(detector: Any) -> Embedder:
+    """Return a detector as an embedder.
+
+    Raises
+    ------
+    UnknownName
+        If it has no embedding.
+    """
+    if not all(hasattr(detector, name) for name in ("embed", "layers", "dim")):
+        known = ", ".join(embedders.names())
+        raise UnknownName(f"the detector {detector.card.name} has no embedding. Embedders: {known}; and detectors with one.")
+    embedder: Embedder = detector
+    return embedder
 
 
 def default_protocol(card: CorpusCard) -> str:

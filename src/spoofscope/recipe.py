@@ -38,6 +38,8 @@ class Recipe:
     protocol: str = _key("", "list of trials that is evaluated; the corpus's default list unless given")
     development: str = _key("split", "where thresholds are frozen: a protocol, or 'split' for half of the speakers on clean")
     detectors: tuple[str, ...] = _key(("lfcc_cnn.builtin",), "detectors, each with its settings")
+    embedders: tuple[str, ...] = _key((), "embedders, each with its settings; a detector with an embedding is one as well")
+    vectors: str = _key("float16", "numbers that embeddings are stored in: float16 or float32")
     grid: str = _key("", "a named list of conditions: quick, standard or reference")
     conditions: tuple[str, ...] = _key((), "conditions, after those of the grid; clean always comes first")
     subset: int = _key(0, "evaluate a stratified draw of this many trials; 0 for all")
@@ -76,9 +78,9 @@ class Recipe:
             raise RecipeError(f"level is {self.level}; it is a coverage between 0 and 1, such as 0.95")
         if not self.max_duration_s > 0:
             raise RecipeError(f"max_duration_s is {self.max_duration_s}; it must be above 0")
-        if not self.detectors:
-            raise RecipeError("detectors is empty; name at least one ('spoofscope list detectors')")
-        for name, words in (("executor", ("local", "ray")),):
+        if not self.detectors and not self.embedders:
+            raise RecipeError("neither detectors nor embedders are named; name at least one ('spoofscope list detectors')")
+        for name, words in (("executor", ("local", "ray")), ("vectors", ("float16", "float32"))):
             if getattr(self, name) not in words:
                 raise RecipeError(f"{name} is '{getattr(self, name)}'; it must be {' or '.join(words)}")
 

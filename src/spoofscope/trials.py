@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,8 +190,3 @@ def _check_column(frame: pl.DataFrame, name: str, column: str, is_bad: pl.Expr, 
             f"{name}: {column} {what} in {bad.height} of {frame.height} rows "
             f"(first: row {row['_row']}, trial '{row['trial_id']}', {column} '{row[column]}')"
         )
-
-
-def slug(text: str) -> str:
-    """Make a name safe for a folder, readable, and short."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60] or "unnamed"

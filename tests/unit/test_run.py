@@ -13,8 +13,9 @@ from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
 from spoofscope.detectors import Card
 from spoofscope.errors import AudioError, PluginError, RunFolderError
 from spoofscope.executors import Inline, open_executor
-from spoofscope.run import score_key, score_trials, write_text
 from spoofscope.scores import OK, Scores
+from spoofscope.scoring import score_key, score_trials
+from spoofscope.storage import write_text
 from spoofscope.trials import Trials
 
 CARD = Card(name="mean", licence="Apache-2.0")
@@ -202,7 +203,7 @@ def test_parts_left_by_a_kill_before_compaction_are_gathered(trials: Trials, tmp
 
 def test_many_parts_become_few_while_a_run_goes_on(trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = score(trials, tmp_path / "a", batch_size=1)
-    monkeypatch.setattr("spoofscope.run.GATHERED", 3)
+    monkeypatch.setattr("spoofscope.scoring.PARTS_TOGETHER", 3)
     seen = []
 
     class Watching(Mean):

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from spoofscope.errors import TrialsError
-from spoofscope.trials import Trials, slug
+from spoofscope.storage import slug
+from spoofscope.trials import Trials
 
 
 def make(rows, **more) -> Trials:

@@ -39,8 +39,8 @@ from spoofscope.metrics.clusters import Clusters
 from spoofscope.metrics.costs import ASVSPOOF5, BONAFIDE_RARE, DcfCost, act_dcf, cllr, min_cllr
 from spoofscope.metrics.intervals import Metric, MetricName, ScorePair, bootstrap, bootstrap_difference, minimum_dcf
 from spoofscope.metrics.rates import auc, det_points, eer_challenge, rates_at, tied_fraction
-from spoofscope.run import write_table
 from spoofscope.scores import OK
+from spoofscope.storage import write_table
 from spoofscope.trials import BONAFIDE
 
 COSTS: dict[str, DcfCost] = {"asvspoof5": ASVSPOOF5, "reference": BONAFIDE_RARE}

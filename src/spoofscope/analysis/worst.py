@@ -13,8 +13,8 @@ import polars as pl
 from spoofscope.audio import Audio, read_audio
 from spoofscope.audit import Audit
 from spoofscope.degradations.conditions import Condition
-from spoofscope.run import writing
-from spoofscope.trials import BONAFIDE, slug
+from spoofscope.storage import slug, writing
+from spoofscope.trials import BONAFIDE
 
 LONGEST_S = 8.0
 

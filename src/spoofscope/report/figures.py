@@ -11,7 +11,7 @@ from spoofscope.report import charts, curves, style
 from spoofscope.report.findings import HEADLINE_POINT, largest
 from spoofscope.report.folder import Row, RunFolder
 from spoofscope.report.words import in_words, is_missing, number, percent, plural
-from spoofscope.trials import slug
+from spoofscope.storage import slug
 
 NAMED_CURVES = 6
 MOST_SMALL_ATTACKS = 6

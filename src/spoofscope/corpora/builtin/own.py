@@ -16,7 +16,8 @@ from spoofscope.corpora.builtin.build import TABLE, Refused, Settings, Task, bui
 from spoofscope.corpora.builtin.plan import code_digest
 from spoofscope.corpora.builtin.streams import stream
 from spoofscope.errors import CorpusError, UserError
-from spoofscope.trials import NO_ATTACK, slug
+from spoofscope.storage import slug
+from spoofscope.trials import NO_ATTACK
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav", ".wave")
 FOLDER_NAME = r"([^/]+)/"
