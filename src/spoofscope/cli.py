@@ -6,22 +6,22 @@ Exit codes: 0; 2 what the user wrote; 3 the data; 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spoofscope import __version__
 from spoofscope.errors import SpoofscopeError, UserError
 from spoofscope.recipe import Recipe, read_recipe, recipe_from, write_recipe
+from spoofscope.verbs import KINDS, Run, build_parser
 
 if TYPE_CHECKING:
     from spoofscope.audit import Audit, OnProgress
-
-KINDS = ("corpora", "degradations", "detectors", "grids", "metrics")
+    from spoofscope.checks import Finding
+    from spoofscope.trials import Trials
 
 DEMO: dict[str, Any] = {
     "title": "spoofscope demo",
@@ -58,106 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="spoofscope", description="Where does an audio deepfake detector break, and why?", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"spoofscope {__version__}")
-    parser.set_defaults(verb=None, debug=False)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-
-    demo = _verb(verbs, "demo", _demo, "the whole audit on the built-in corpus; no download, no GPU")
-    _add_recipe_flags(demo)
-    for name, run, text in (
-        ("run", _run, "score, evaluate and report, in order; continues what is there"),
-        ("score", _score, "score every detector under every condition"),
-        ("evaluate", _evaluate, "turn the scores of a run into tables"),
-    ):
-        verb = _verb(verbs, name, run, text)
-        verb.add_argument("recipe", nargs="?", help="TOML file; flags override its keys")
-        _add_recipe_flags(verb)
-    report = _verb(verbs, "report", _report, "write the page of an evaluated run")
-    report.add_argument("target", help="run folder, or the recipe that made it")
-
-    listing = _verb(verbs, "list", _list, "what can be named in a recipe")
-    listing.add_argument("kind", nargs="?", choices=KINDS)
-    show = _verb(verbs, "show", _show, "the card of a detector or corpus, the settings of a degradation")
-    show.add_argument("kind", choices=("detector", "corpus", "degradation"))
-    show.add_argument("name")
-    check = _verb(verbs, "check", _check, "test a corpus, detector or degradation against what it promises")
-    check.add_argument("kind", choices=("corpus", "detector", "degradation"))
-    check.add_argument("name", help="expression, such as asvspoof2021_la, aasist.la19 or noise('pink', 10)")
-    check.add_argument("--root", help="folder that the corpus was unpacked into")
-    check.add_argument("--protocol", help="list of trials; the corpus's default unless given")
-    check.add_argument("--limit", type=int, default=0, help="read at most this many recordings; 0 for all")
-    fetch = _verb(verbs, "fetch", _fetch, "download published weights, verified")
-    fetch.add_argument("kind", choices=("detector",))
-    fetch.add_argument("name")
-    fetch.add_argument("--force", action="store_true", help="download again although the file is there")
-
-    metrics = _verb(verbs, "metrics", _metrics, "a ready score file against a protocol; nothing else needed")
-    metrics.add_argument("scores", help="text of scores: 'id score', or 'id attack label score'; .gz too")
-    metrics.add_argument(
-        "--corpus", help="corpus that the ids belong to, such as asvspoof2019_la; the file's own labels unless given"
-    )
-    metrics.add_argument("--protocol", help="list of trials: eval, progress ...")
-    metrics.add_argument("--root", help="folder that the corpus was unpacked into")
-    metrics.add_argument("--asv-scores", help="ASV scores of the challenge, for min t-DCF")
-    metrics.add_argument(
-        "--tdcf", choices=("2019", "2021"), default="2019", help="constants of the t-DCF (default: %(default)s)"
-    )
-    metrics.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: %(default)s)")
-    metrics.add_argument("--level", type=float, default=0.95, help="coverage of the intervals (default: %(default)s)")
-    metrics.add_argument("--seed", type=int, default=0)
-    metrics.add_argument("--out", help="write the per-attack table to this CSV file")
-    build = _verb(verbs, "build-corpus", _build_corpus, "a labelled spoof corpus made from a folder of real speech")
-    build.add_argument("--bonafide", required=True, help="folder of recordings; a sub-folder is a speaker")
-    build.add_argument("--out", required=True, help="folder to write")
-    build.add_argument("--attacks", nargs="*", metavar="B01", help="attacks to make; all unless given")
-    build.add_argument(
-        "--speaker-pattern", metavar="REGEX", help="where a path names its speaker; a folder's name unless given"
-    )
-    build.add_argument("--limit", type=int, default=0, help="use at most this many recordings; 0 for all")
-    build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--workers", type=int, default=-1, help="processes; -1 for one per core")
-    train = _verb(verbs, "train", _train, "train a built-in detector on a corpus")
-    train.add_argument("detector", choices=("lfcc_gmm", "lfcc_cnn"))
-    train.add_argument("--corpus", default="builtin")
-    train.add_argument("--protocol", default="train")
-    train.add_argument("--root", help="folder that the corpus was unpacked into")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--out", required=True, help="safetensors file to write")
-    return parser
-
-
-def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
-    )
-    verb.set_defaults(run=run, verb=name)
-    verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    if name in ("list", "show", "check"):
-        verb.add_argument("--plugin", action="append", default=[], metavar="FILE", help="Python file that registers more")
-    return verb
-
-
-def _add_recipe_flags(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--print-recipe", action="store_true", help="print the recipe that repeats this command, and stop")
-    types = typing.get_type_hints(Recipe)
-    group = verb.add_argument_group("recipe keys")
-    for field in fields(Recipe):
-        kind, default = types[field.name], field.default
-        shown = " ".join(default) if isinstance(default, tuple) else default
-        settings: dict[str, Any] = {
-            "default": argparse.SUPPRESS,
-            "help": f"{field.metadata['help']} (default: {shown or 'none'})",
-        }
-        if kind is bool:
-            settings |= {"action": argparse.BooleanOptionalAction}
-        elif typing.get_origin(kind) is tuple:
-            settings |= {"nargs": "*", "metavar": "X"}
-        else:
-            settings |= {"type": kind, "metavar": kind.__name__.upper()}
-        group.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+    return build_parser(RUNS)
 
 
 def _recipe(options: argparse.Namespace, base: dict[str, Any] | None = None) -> Recipe:
@@ -183,6 +84,10 @@ def _stages(options: argparse.Namespace, stages: Sequence[str], base: dict[str, 
     if "score" in stages:
         with _progress() as on_progress:
             audit.score(on_progress)
+    if "embed" in stages:
+        with _progress() as on_progress:
+            audit.embed(on_progress)
+        _print_embeddings(audit.folder)
     if "evaluate" in stages:
         with _status("computing metrics and intervals"):
             warnings = evaluate(audit)
@@ -199,7 +104,15 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return _stages(options, ("score", "evaluate", "report"))
+    recipe = _recipe(options)
+    stages = (("embed",) if recipe.embedders else ()) + (("evaluate", "report") if recipe.detectors else ())
+    return _stages(options, ("score", *stages) if recipe.detectors else stages)
+
+
+def _embed(options: argparse.Namespace) -> int:
+    if not (options.print_recipe or _recipe(options).embedders):
+        raise UserError("embedders is empty; name at least one ('spoofscope list embedders')")
+    return _stages(options, ("embed",))
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -230,19 +143,20 @@ def _write_report(folder: Path) -> None:
 def _print_summary(audit: Audit) -> None:
     import polars as pl
 
+    from spoofscope import inventory
+
     table = pl.read_csv(audit.folder / "tables" / "conditions.csv")
-    columns = ["detector", "condition", "trials", "EER %", "interval", "difference from clean"]
-    rows = []
-    for row in table.iter_rows(named=True):
-        delta = (
-            ""
-            if row["delta_eer"] is None
-            else f"{100 * row['delta_eer']:+.1f}" + (" (within noise)" if row["within_noise"] else "")
-        )
-        interval = "" if row["eer_low"] is None else f"{100 * row['eer_low']:.1f} to {100 * row['eer_high']:.1f}"
-        error = "" if row["eer"] is None else f"{100 * row['eer']:.1f}"
-        rows.append([row["detector"], row["label"], str(row["n_bonafide"] + row["n_spoof"]), error, interval, delta])
-    _print_table(audit.data.trials.describe(), columns, rows)
+    columns = ("detector", "condition", "trials", "EER %", "interval", "difference from clean")
+    _print_table(audit.data.trials.describe(), columns, inventory.condition_rows(table))
+
+
+def _print_embeddings(folder: Path) -> None:
+    import polars as pl
+
+    from spoofscope import inventory
+
+    columns = ("embedder", "condition", "trials", "failed", "layers", "dim", "heard", "folder")
+    _print_table("embeddings", columns, inventory.embedding_rows(pl.read_csv(folder / "tables" / "embeddings.csv")))
 
 
 def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -309,11 +223,49 @@ def _check(options: argparse.Namespace) -> int:
     from spoofscope import inventory
 
     _load_plugins(options)
+    if options.corpus:
+        return _check_readings(options)
     root = Path(options.root) if options.root else None
     findings = inventory.check(options.kind, options.name, root=root, protocol=options.protocol, limit=options.limit)
+    return _print_findings(f"{options.kind} {options.name}", findings)
+
+
+def _check_readings(options: argparse.Namespace) -> int:
+    from spoofscope import inventory
+    from spoofscope.audit import open_detector
+    from spoofscope.checks.detector import check_detector
+    from spoofscope.checks.readings import check_readings
+
+    if options.kind != "detector":
+        raise UserError(f"--corpus tries the readings of a detector; a {options.kind} has none. Leave --corpus out.")
+    if options.limit < 0:
+        raise UserError(f"--limit is {options.limit}; it is a number of recordings, or 0 for all")
+    detector, trials = open_detector(options.name), _trials(options)
+    hears = not hasattr(detector, "lookup")
+    code = _print_findings(f"detector {options.name}", check_detector(detector)) if hears else 0
+    with _progress() as on_progress:
+        total = min(options.limit or len(trials), len(trials))
+        done = functools.partial(on_progress, f"readings of {options.name}", total)
+        found = check_readings(detector, trials, limit=options.limit, on_progress=done)
+    columns = ("reading", "EER", f"{100 * found.level:g} % interval", f"difference ({100 * found.paired_level:.4g} % interval)")
+    _print_table(found.trials, (*columns, "trials changed", "what it is"), inventory.reading_rows(found))
+    return max(code, _print_findings(f"readings, resampling {found.clusters}", found.findings))
+
+
+def _print_findings(title: str, findings: Sequence[Finding]) -> int:
+    """Print findings and return the exit code that they deserve."""
     rows = [("ok" if finding.ok else "FAILED", finding.name, finding.detail) for finding in findings]
-    _print_table(f"{options.kind} {options.name}", ("", "what", "found"), rows)
+    _print_table(title, ("", "what", "found"), rows)
     return 0 if all(finding.ok for finding in findings) else 3
+
+
+def _trials(options: argparse.Namespace) -> Trials:
+    """Read the list of trials that `--corpus`, `--protocol` and `--root` name."""
+    from spoofscope.audit import default_protocol, open_corpus
+
+    corpus, settings = open_corpus(options.corpus)
+    root = Path(options.root) if options.root else None
+    return corpus.trials(options.protocol or default_protocol(corpus.card), root=root, **settings)
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
@@ -324,10 +276,39 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from spoofscope.detectors import card_of
+    from spoofscope import inventory
     from spoofscope.fetch import fetch
 
-    print(fetch(card_of(options.name), force=options.force))
+    card = inventory.card_of(options.kind, options.name)
+    print(fetch(card, force=options.force))
+    for part in card.parts:
+        print(fetch(part, force=options.force))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from spoofscope import inventory
+    from spoofscope.networks.ssl_aasist_checkpoint import convert
+
+    converted = convert(Path(options.checkpoint), Path(options.out), heads=options.heads)
+    _print_table(f"{options.out}, from {options.checkpoint}", ("key", "value"), inventory.checkpoint_rows(converted))
+    return 0
+
+
+def _import_embeddings(options: argparse.Namespace) -> int:
+    from spoofscope.caches import import_cache
+
+    trials = _trials(options) if options.corpus else None
+    stored = import_cache(options.folder, options.out, trials=trials, dtype=options.vectors)
+    print(
+        f"{len(stored):,} trials, layers {', '.join(stored.layers)} of {stored.dim:,} numbers ({options.vectors}): {options.out}"
+    )
+    if stored.failures.height:
+        row = stored.failures.row(0, named=True)
+        print(
+            f"warning: {stored.failures.height} trials have no vectors (first: {row['trial_id']}: {row['status']})",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -337,15 +318,9 @@ def _metrics(options: argparse.Namespace) -> int:
 
     from spoofscope import inventory
     from spoofscope.analysis.scorefile import evaluate_score_file, read_asv_scores, trials_in_file
-    from spoofscope.audit import default_protocol, open_corpus
-    from spoofscope.run import write_table
+    from spoofscope.storage import write_table
 
-    if options.corpus:
-        corpus, settings = open_corpus(options.corpus)
-        root = Path(options.root) if options.root else None
-        trials = corpus.trials(options.protocol or default_protocol(corpus.card), root=root, **settings)
-    else:
-        trials = trials_in_file(options.scores)
+    trials = _trials(options) if options.corpus else trials_in_file(options.scores)
     asv = read_asv_scores(options.asv_scores) if options.asv_scores else None
     with _status("resampling"):
         result = evaluate_score_file(
@@ -387,14 +362,29 @@ def _build_corpus(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from spoofscope.audit import open_corpus
     from spoofscope.training import train
 
-    corpus, settings = open_corpus(options.corpus)
-    trials = corpus.trials(options.protocol, root=Path(options.root) if options.root else None, **settings)
-    print(train(options.detector, trials, Path(options.out), seed=options.seed))
+    print(train(options.detector, _trials(options), Path(options.out), seed=options.seed))
     return 0
 
+
+RUNS: dict[str, Run] = {
+    "demo": _demo,
+    "run": _run,
+    "score": _score,
+    "embed": _embed,
+    "evaluate": _evaluate,
+    "report": _report,
+    "list": _list,
+    "show": _show,
+    "check": _check,
+    "fetch": _fetch,
+    "convert": _convert,
+    "import-embeddings": _import_embeddings,
+    "metrics": _metrics,
+    "build-corpus": _build_corpus,
+    "train": _train,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

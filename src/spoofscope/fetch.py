@@ -126,7 +126,11 @@ def fetch(card: Source, *, force: bool = False) -> Path:
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f"{place.name}.", suffix=".part", delete=False) as file:
             part = Path(file.name)
             _download(card, file)
-        verify(part, card)
+        if (found := sha256_of(part)) != card.weights_sha256:
+            raise WeightsError(
+                f"{card.name}: what {card.weights_url} gave is not the published file: its SHA-256 is {found}, expected "
+                f"{card.weights_sha256}. Nothing was kept. Get {card.weights_file} another way and put it into {cache_folder()}."
+            )
         part.replace(place)
     except OSError as error:
         raise WeightsError(f"{card.name}: cannot write {place} ({error.strerror or error}). Free some space there.") from error

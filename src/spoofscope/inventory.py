@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from spoofscope.analysis.scorefile import ScoreFileResult
 from spoofscope.audit import default_protocol, open_corpus, open_detector
+from spoofscope.cards import Card
 from spoofscope.checks import Finding
+from spoofscope.checks.readings import ReadingRow, ReadingsCheck, percent, points
 from spoofscope.corpora import corpora
 from spoofscope.degradations import degradations
 from spoofscope.degradations.conditions import GRIDS, NAMED, parse_condition
-from spoofscope.detectors import card_of, detectors
+from spoofscope.detectors import card_of as detector_card
+from spoofscope.detectors import detectors
+from spoofscope.embedders import card_of as embedder_card
+from spoofscope.embedders import embedders
 from spoofscope.metrics import Estimate
+from spoofscope.networks.ssl_aasist_checkpoint import Checkpoint
 
 Row = tuple[str, ...]
 
@@ -28,7 +35,10 @@ def listing(kind: str) -> list[Row]:
     if kind == "corpora":
         return [(name, _sentence(corpus)) for name, corpus in corpora.items()]
     if kind == "detectors":
-        return [(name, card_of(name).note or card_of(name).paper or _sentence(factory)) for name, factory in detectors.items()]
+        return [_model_row(detector_card(name), factory) for name, factory in detectors.items()]
+    if kind == "embedders":
+        also = [_model_row(detector_card(name), factory) for name, factory in detectors.items() if hasattr(factory, "embed")]
+        return [*(_model_row(embedder_card(name), factory) for name, factory in embedders.items()), *also]
     if kind == "grids":
         return [(name, ", ".join(("clean", *conditions))) for name, conditions in GRIDS.items()]
     if kind == "metrics":
@@ -46,10 +56,21 @@ def listing(kind: str) -> list[Row]:
     return [*listed, *named, ("windows(window_s, hop_s, pool, tail)", "Listen in windows: a way to infer, not a degradation.")]
 
 
+def _model_row(card: Card, factory: object) -> Row:
+    return card.name, _sentence(factory) or card.note or card.paper
+
+
+def card_of(kind: str, name: str) -> Card:
+    """Return the card of what has this name among the kind asked for, or else among the other: some models are both."""
+    first, other = (detectors, embedders) if kind == "detector" else (embedders, detectors)
+    is_first = name in first.names() or name not in other.names()
+    return detector_card(name) if is_first == (kind == "detector") else embedder_card(name)
+
+
 def card(kind: str, name: str) -> list[Row]:
-    """Give everything that is known of one detector, corpus or degradation."""
-    if kind == "detector":
-        return [(key, _text(value)) for key, value in asdict(card_of(name)).items()]
+    """Give everything that is known of one detector, embedder, corpus or degradation."""
+    if kind in ("detector", "embedder"):
+        return [(key, _text(value)) for key, value in asdict(card_of(kind, name)).items()]
     if kind == "corpus":
         known = open_corpus(name)[0].card
         return [(field.name, _text(getattr(known, field.name))) for field in fields(known)]
@@ -58,7 +79,7 @@ def card(kind: str, name: str) -> list[Row]:
 
 
 def check(kind: str, expression: str, *, root: Path | None, protocol: str | None, limit: int) -> list[Finding]:
-    """Run the checks of one corpus, detector or degradation."""
+    """Run the checks of one corpus, detector, embedder or degradation."""
     if kind == "corpus":
         from spoofscope.checks.corpus import check_corpus
 
@@ -71,6 +92,11 @@ def check(kind: str, expression: str, *, root: Path | None, protocol: str | None
         from spoofscope.checks.detector import check_detector
 
         return check_detector(open_detector(expression))
+    if kind == "embedder":
+        from spoofscope.audit import open_embedder
+        from spoofscope.checks.embedder import check_embedder
+
+        return check_embedder(open_embedder(expression))
     from spoofscope.checks.degradation import check_degradation
 
     return [
@@ -78,6 +104,67 @@ def check(kind: str, expression: str, *, root: Path | None, protocol: str | None
         for step in parse_condition(expression).chain
         for finding in check_degradation(step)
     ]
+
+
+def reading_rows(check: ReadingsCheck) -> list[Row]:
+    """Lay out the readings of a detector: error, interval, difference from the declared one, trials changed, what it is."""
+    return [_reading_row(row) for row in check.rows]
+
+
+def _reading_row(row: ReadingRow) -> Row:
+    total = row.n_bonafide + row.n_spoof
+    changed = f"{row.n_changed} of {total}" if total else ""
+    if row.eer is None:
+        return row.reading, "", "", row.note, changed, row.changes
+    difference = points(row.difference) + (" (within noise)" if row.within_noise else "") if row.difference else ""
+    error, _, interval = percent(row.eer).partition(" (")
+    what = ". ".join(filter(None, (row.changes, row.note)))
+    return row.reading, error, interval.rstrip(")"), difference, changed, what
+
+
+def condition_rows(table: pl.DataFrame) -> list[Row]:
+    """Lay out the errors of a run: detector, condition, trials, EER in per cent, its interval, the difference from clean."""
+    return [_condition_row(row) for row in table.iter_rows(named=True)]
+
+
+def _condition_row(row: Mapping[str, Any]) -> Row:
+    error = "" if row["eer"] is None else f"{100 * row['eer']:.1f}"
+    interval = "" if row["eer_low"] is None else f"{100 * row['eer_low']:.1f} to {100 * row['eer_high']:.1f}"
+    difference = "" if row["delta_eer"] is None else f"{100 * row['delta_eer']:+.1f}"
+    difference += " (within noise)" if row["within_noise"] else ""
+    return row["detector"], row["label"], str(row["n_bonafide"] + row["n_spoof"]), error, interval, difference
+
+
+def embedding_rows(table: pl.DataFrame) -> list[Row]:
+    """Lay out the embeddings of a run, of each layer only the first and the last name."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        layers = str(row["layers"]).split()
+        named = layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} to {layers[-1]}"
+        rows.append(
+            (
+                row["embedder"],
+                row["label"],
+                *(str(row[key]) for key in ("trials", "n_failed")),
+                named,
+                str(row["dim"]),
+                row["heard"],
+                row["folder"],
+            )
+        )
+    return rows
+
+
+def checkpoint_rows(checkpoint: Checkpoint) -> list[Row]:
+    """Say what was converted: sizes, numbers of tensors, and the digest of the source."""
+    sizes = asdict(checkpoint.sizes).items()
+    counts = {"encoder tensors": len(checkpoint.encoder), "back end tensors": len(checkpoint.back_end)}
+    digest = ("SHA-256 of the published file", checkpoint.sha256)
+    return [*((key, _line(value)) for key, value in sizes), *((key, str(count)) for key, count in counts.items()), digest]
+
+
+def _line(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def score_file_rows(result: ScoreFileResult) -> list[Row]:

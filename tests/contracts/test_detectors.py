@@ -14,7 +14,7 @@ from spoofscope.registry import load_plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "tests" / "plugin"
-ADAPTERS = {"scores", "command", "python"}
+ADAPTERS = {"command", "hf", "http", "onnx", "python", "scores", "ssl_aasist", "torchscript"}
 
 
 # Adapters need to be told what they adapt; published weights are fetched, and checked where they lie.

@@ -25,12 +25,12 @@ HEAVY = {
 ROOMS = {"corpora", "degradations", "detectors", "embedders", "metrics"}
 LAYERS = {
     "errors": 0,
-    **dict.fromkeys(("audio", "windows", "registry", "recipe", "fetch"), 1),
+    **dict.fromkeys(("audio", "windows", "registry", "recipe", "fetch", "storage"), 1),
     **dict.fromkeys(("trials", "scores", "embeddings", "cards", "networks"), 2),
     **dict.fromkeys(ROOMS, 3),
-    **dict.fromkeys(("run", "executors", "audit", "analysis", "retrieval", "training"), 4),
+    **dict.fromkeys(("run", "scoring", "embedding", "caches", "executors", "audit", "analysis", "retrieval", "training"), 4),
     "report": 5,
-    **dict.fromkeys(("cli", "checks", "inventory", "__init__"), 6),
+    **dict.fromkeys(("cli", "verbs", "checks", "inventory", "__init__"), 6),
 }
 
 

@@ -30,6 +30,7 @@ def test_every_kind_can_be_listed(capsys: pytest.CaptureFixture[str], kind: str)
         "corpora": "asvspoof2021_la",
         "degradations": "mp3(",
         "detectors": "aasist.la19",
+        "embedders": "spectral",
         "grids": "reference",
         "metrics": "min_tdcf",
     }

@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.checks import Finding
+from spoofscope.checks._sounds import LENGTHS_S, LONG_S, SEED, SHORT, sound
 from spoofscope.detectors import Detector
 from spoofscope.errors import DataError, UserError
-
-LENGTHS_S = (2.0, 3.1, 4.0375, 4.7, 1.3)
-SHORT = (1, 2, 3, 5, 10, 100)
-LONG_S = 60.0
-SEED = 20_190_915
 
 
 def check_detector(detector: Detector) -> list[Finding]:
@@ -31,7 +27,7 @@ def check_detector(detector: Detector) -> list[Finding]:
     """
     rate = detector.card.sample_rate
     rng = np.random.default_rng(SEED)
-    batch = [_sound(rng, round(seconds * rate), rate) for seconds in LENGTHS_S]
+    batch = [sound(rng, round(seconds * rate), rate) for seconds in LENGTHS_S]
     kept = [audio.copy() for audio in batch]
     first, finding = _scored(detector, batch)
     findings = [finding]
@@ -45,23 +41,13 @@ def check_detector(detector: Detector) -> list[Finding]:
             _again(detector, "order does not matter", batch[::-1], first[::-1]),
             _one_by_one(detector, batch, first),
         ]
-    short = [_sound(rng, samples, rate) for samples in SHORT]
+    short = [sound(rng, samples, rate) for samples in SHORT]
     findings.append(_finite_alone(detector, "very short input", short, f"{SHORT[0]} to {SHORT[-1]} samples"))
     long = [np.resize(np.concatenate(kept), round(LONG_S * rate))]
     findings.append(_finite_alone(detector, "very long input", long, f"{LONG_S:g} s"))
     silence = [np.zeros(round(LENGTHS_S[0] * rate), dtype=np.float32)]
     findings.append(_finite_alone(detector, "digital silence", silence, f"{LENGTHS_S[0]:g} s of zeros"))
     return findings
-
-
-def _sound(rng: np.random.Generator, samples: int, sample_rate: int) -> Audio:
-    """A tone of ten harmonics with a slow envelope, over noise; pitch, tilt and level drawn."""
-    time = np.arange(samples) / sample_rate
-    pitch_hz, tilt = rng.uniform(80, 300), rng.uniform(0.5, 2)
-    tone = sum(np.sin(2 * np.pi * pitch_hz * k * time + rng.uniform(0, 6)) / k**tilt for k in range(1, 11))
-    envelope = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(2, 5) * time)
-    sound = rng.uniform(0.02, 0.1) * tone * envelope + rng.uniform(0.001, 0.02) * rng.standard_normal(samples)
-    return np.asarray(sound, dtype=np.float32)
 
 
 def _scored(detector: Detector, batch: Sequence[Audio]) -> tuple[NDArray[np.float32] | None, Finding]:

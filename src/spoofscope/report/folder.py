@@ -51,6 +51,7 @@ SCHEMAS: dict[str, dict[str, pl.DataType]] = {
     "measured": _columns(text="detector condition quantity unit", float="median low high", int="n"),
     "failures": _columns(text="detector condition trial_id path reason"),
     "worst": _columns(text="detector condition trial_id label attack speaker clip", float="score threshold margin", int="rank"),
+    "embeddings": _columns(text="embedder condition label layers dtype heard settings folder", int="trials n_failed dim"),
 }
 
 REQUIRED_TABLES = ("conditions", "breakdown", "det", "histograms", "failures")
@@ -248,7 +249,7 @@ def _word(kind: pl.DataType) -> str:
 def _check_names(folder: RunFolder) -> None:
     """Refuse tables of another run: a detector or condition that run.json does not know, or no clean row."""
     known = {"detector": set(folder.detectors), "other": set(folder.detectors), "condition": set(folder.labels)}
-    for row in _all_rows(folder):
+    for row in _evaluated_rows(folder):
         for column, names in known.items():
             if column in row.cells and row[column] not in names:
                 raise RunFolderError(
@@ -263,6 +264,8 @@ def _check_names(folder: RunFolder) -> None:
             )
 
 
-def _all_rows(folder: RunFolder) -> Iterator[Row]:
-    for rows in folder.tables.values():
-        yield from rows
+def _evaluated_rows(folder: RunFolder) -> Iterator[Row]:
+    """Every row but those of embeddings.csv, which another stage writes: evaluating fewer conditions later makes none of it wrong."""
+    for name, rows in folder.tables.items():
+        if name != "embeddings":
+            yield from rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def _environment() -> Any:
     )
     environment.filters |= {function.__name__: function for function in formats}
     environment.filters |= {"in_words": words.in_words, "quantity_name": words.quantity_name, "drawing": _drawing}
+    environment.filters |= {"layers_in_words": words.layers_in_words}
     environment.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}
     return environment
 
@@ -105,6 +107,7 @@ def _context(folder: RunFolder, figures: dict[str, Any]) -> dict[str, Any]:
         "measured": measured(folder),
         "failures": folder.rows("failures"),
         "clips": clips_of(folder),
+        "embeddings": embeddings(folder),
         "most_rows": MOST_ROWS,
         "most_warnings": MOST_WARNINGS,
         "absent": folder.absent,
@@ -138,3 +141,26 @@ def measured(folder: RunFolder) -> tuple[list[tuple[str, str]], list[tuple[str, 
             answer.append((detector, condition, cells))
         seen.add(figures)
     return quantities, answer
+
+
+def embeddings(folder: RunFolder) -> list[tuple[Row, list[str], str]]:
+    """Return the rows of embeddings.csv, each with the names of its layers and with its settings in words.
+
+    Raises
+    ------
+    RunFolderError
+        If the settings of a row are no JSON object.
+    """
+    answer = []
+    for row in folder.rows("embeddings"):
+        try:
+            settings = json.loads(row["settings"])
+        except json.JSONDecodeError:
+            settings = None
+        if not isinstance(settings, dict):
+            raise RunFolderError(
+                f"{folder.path / 'tables' / 'embeddings.csv'}: row {row.number}: settings is '{row['settings']}', which is not a "
+                "JSON object. Run 'spoofscope embed RECIPE' to make it."
+            )
+        answer.append((row, row["layers"].split(), words.settings_in_words(settings)))
+    return answer

@@ -1,12 +1,16 @@
-"""Numbers as people read them: percentages, intervals and plurals, each missing quantity an en dash."""
+"""Numbers and settings as people read them: percentages, intervals and plurals, each missing quantity an en dash."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MISSING = "–"
 THIN_SPACE = "\u202f"
+MOST_LAYERS = 3
+POOLS = {"mean": "mean over time", "mean_std": "mean and standard deviation over time"}
 
 
 def is_missing(value: float | None) -> bool:
@@ -94,3 +98,37 @@ def quantity_name(quantity: str, unit: str) -> str:
     """Return a measured quantity with its unit once: `snr_db` in dB is `SNR, dB`."""
     name = quantity.removesuffix(f"_{unit.lower()}").replace("_", " ").replace("snr", "SNR")
     return f"{name}, {unit}" if unit else name
+
+
+def layers_in_words(layers: Sequence[str]) -> str:
+    """Return the names of a few layers; of more, the first and the last."""
+    return in_words(list(layers)) if len(layers) <= MOST_LAYERS else f"{layers[0]} to {layers[-1]}"
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Return what decides an embedder's vectors, such as `mean over time; not normalised; heads 16`.
+
+    What is empty is left out, and so are the layers, which have a column of their own.
+    """
+    said = [_setting(name, value) for name, value in settings.items() if name != "layers" and value not in (None, "", [], {})]
+    return "; ".join(said) or MISSING
+
+
+def _setting(name: str, value: Any) -> str:
+    if name == "pool" and str(value) in POOLS:
+        return POOLS[value]
+    if name == "normalise" and isinstance(value, bool):
+        return "normalised first" if value else "not normalised"
+    return f"{name.replace('_sha256', ' SHA-256').replace('_', ' ')} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    """Return a JSON value as it would be said, of a SHA-256 only the beginning."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    text = minus(f"{value:g}") if isinstance(value, float) else str(value)
+    return f"{text[:12]}…" if re.fullmatch("[0-9a-f]{64}", text) else text
