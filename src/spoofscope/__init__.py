@@ -1,7 +1,7 @@
 """spoofscope tells you where an audio deepfake detector breaks and why.
 
 The public names are those of `__all__`; each is loaded when it is first used, so that importing the package costs nothing.
-Metrics are in `spoofscope.metrics`, the contracts of plug-ins in `spoofscope.detectors`, `.degradations` and `.corpora`.
+Metrics are in `spoofscope.metrics`, the contracts of plug-ins in `spoofscope.detectors`, `.embedders`, `.degradations` and `.corpora`.
 """
 
 from importlib import import_module
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from spoofscope.audit import Audit, open_corpus
     from spoofscope.degradations.conditions import parse_condition
     from spoofscope.detectors import build_detector
+    from spoofscope.embedders import build_embedder
+    from spoofscope.embeddings import Embeddings, open_embeddings
     from spoofscope.recipe import Recipe, read_recipe
     from spoofscope.report import write_report
     from spoofscope.scores import Scores
@@ -22,12 +24,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audit",
+    "Embeddings",
     "Recipe",
     "Scores",
     "Trials",
     "build_detector",
+    "build_embedder",
     "evaluate",
     "open_corpus",
+    "open_embeddings",
     "parse_condition",
     "read_audio",
     "read_recipe",
@@ -36,12 +41,15 @@ __all__ = [
 
 _HOMES = {
     "Audit": "audit",
+    "Embeddings": "embeddings",
     "Recipe": "recipe",
     "Scores": "scores",
     "Trials": "trials",
     "build_detector": "detectors",
+    "build_embedder": "embedders",
     "evaluate": "analysis.evaluate",
     "open_corpus": "audit",
+    "open_embeddings": "embeddings",
     "parse_condition": "degradations.conditions",
     "read_audio": "audio",
     "read_recipe": "recipe",

@@ -70,7 +70,10 @@ def card_of(kind: str, name: str) -> Card:
 def card(kind: str, name: str) -> list[Row]:
     """Give everything that is known of one detector, embedder, corpus or degradation."""
     if kind in ("detector", "embedder"):
-        return [(key, _text(value)) for key, value in asdict(card_of(kind, name)).items()]
+        known = card_of(kind, name)
+        factory = detectors.get(name) if known.name == name and name in detectors.names() else embedders.get(name)
+        facts = [(key, _text(value)) for key, value in asdict(known).items() if value not in ("", (), {})]
+        return [*facts, ("options", inspect.getdoc(factory) or "none")]
     if kind == "corpus":
         known = open_corpus(name)[0].card
         return [(field.name, _text(getattr(known, field.name))) for field in fields(known)]

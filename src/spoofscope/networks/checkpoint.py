@@ -71,7 +71,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return str(error).strip().splitlines()[0].partition(". ")[0] if str(error).strip() else type(error).__name__
 
 
 def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Shape], *, path: Path, name: str) -> None:
@@ -94,7 +94,7 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Shape], *, p
     if faults:
         raise WeightsError(
             f"{path} is not a checkpoint of {name}: {'; '.join(faults)}. "
-            f"Give the file that 'spoofscope fetch detector {name}' brings, or choose the detector that it belongs to."
+            "Give the file published for it, or choose the detector that this file belongs to."
         )
 
 
