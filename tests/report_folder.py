@@ -57,6 +57,7 @@ class Plan:
     title: str = "Two published detectors and a baseline over the reference grid"
     labels: tuple[tuple[str, str], ...] = ()
     intervals: bool = True
+    embedders: tuple[str, ...] = ()
 
 
 TINY = Plan(
@@ -406,6 +407,27 @@ class Maker:
                 rows[-1] += [scores[at], threshold, margin[at], clip]
         self.write("worst", "detector condition rank trial_id label attack speaker score threshold margin clip", rows)
 
+    def embeddings_table(self) -> None:
+        """Write the table of vectors, which are not made: the page opens none of them."""
+        if not self.plan.embedders:
+            return
+        layers = [*map(str, range(25)), "final"]
+        settings = {
+            "pool": "mean_std",
+            "normalise": False,
+            "layers": layers,
+            "configuration_sha256": "2c26b46b" * 8,
+            "heads": 16,
+        }
+        rows = []
+        for embedder in self.plan.embedders:
+            for at, condition in enumerate(self.labels):
+                failed = self.plan.failures if condition == "clean" else 0
+                rows.append([embedder, condition, self.labels[condition], len(self.trials), failed, " ".join(layers), 2048])
+                rows[-1] += ["float16", "first 4.0375 s", json.dumps(settings)]
+                rows[-1] += [f"embeddings/{slug(embedder)}/{slug(condition)}-{at:012x}"]
+        self.write("embeddings", "embedder condition label trials n_failed layers dim dtype heard settings folder", rows)
+
     def clip(self, name: str, seed: int) -> str:
         import soundfile
 
@@ -497,6 +519,6 @@ def make_run_folder(folder: Path, plan: Plan | None = None) -> Path:
     maker.description()
     for table in (maker.conditions_table, maker.transfer_table, maker.breakdown_table, maker.curve_tables):
         table()
-    for table in (maker.heard_table, maker.detectors_table, maker.measured_table, maker.failure_tables):
+    for table in (maker.heard_table, maker.detectors_table, maker.measured_table, maker.failure_tables, maker.embeddings_table):
         table()
     return folder

@@ -62,17 +62,20 @@ def _model_row(card: Card, factory: object) -> Row:
 
 def card_of(kind: str, name: str) -> Card:
     """Return the card of what has this name among the kind asked for, or else among the other: some models are both."""
+    return _model(kind, name)[0]
+
+
+def _model(kind: str, name: str) -> tuple[Card, object]:
     first, other = (detectors, embedders) if kind == "detector" else (embedders, detectors)
-    is_first = name in first.names() or name not in other.names()
-    return detector_card(name) if is_first == (kind == "detector") else embedder_card(name)
+    is_detector = (name in first.names() or name not in other.names()) == (kind == "detector")
+    return (detector_card(name), detectors.get(name)) if is_detector else (embedder_card(name), embedders.get(name))
 
 
 def card(kind: str, name: str) -> list[Row]:
     """Give everything that is known of one detector, embedder, corpus or degradation."""
     if kind in ("detector", "embedder"):
-        known = card_of(kind, name)
-        factory = detectors.get(name) if known.name == name and name in detectors.names() else embedders.get(name)
-        facts = [(key, _text(value)) for key, value in asdict(known).items() if value not in ("", (), {})]
+        model, factory = _model(kind, name)
+        facts = [(key, _text(value)) for key, value in asdict(model).items() if value not in ("", (), {})]
         return [*facts, ("options", inspect.getdoc(factory) or "none")]
     if kind == "corpus":
         known = open_corpus(name)[0].card

@@ -21,7 +21,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     write_corpus(folder / "corpus", speakers=5, seconds=0.8)
     write_plugin(folder)
-    recipe = write_small_recipe(folder, out=folder / "out", clips="2")
+    recipe = write_small_recipe(folder, out=folder / "out", clips="2", embedders="['spectral']")
     done = subprocess.run(
         [sys.executable, "-m", "spoofscope.cli", "run", str(recipe)], capture_output=True, text=True, check=False
     )
@@ -45,6 +45,20 @@ def test_every_number_of_the_condition_table_is_that_of_the_table(out: Path) -> 
     for value, row, column in shown:
         held = table[column][int(row) - 1]
         assert (value == "") if held is None else float(value) == pytest.approx(float(held), rel=1e-9)
+
+
+def test_every_row_of_embeddings_is_on_the_page_and_its_folder_is_there(out: Path) -> None:
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    table = pl.read_csv(out / "tables" / "embeddings.csv")
+    assert table.height == pl.read_csv(out / "tables" / "conditions.csv").height
+    for place in table["folder"]:
+        assert place in page
+        assert {file.name for file in (out / place).iterdir()} >= {
+            "key.json",
+            "ids.parquet",
+            "layer_lfcc.npy",
+            "layer_log_mel.npy",
+        }
 
 
 def test_every_figure_is_there_to_be_printed(out: Path) -> None:

@@ -86,3 +86,12 @@ def test_the_figures_on_the_card_are_those_of_the_published_scores() -> None:
 def test_weights_of_another_model_are_refused_naming_what_differs() -> None:
     with pytest.raises(WeightsError, match=r"AASIST\.pth is not a checkpoint of rawgat_st_mul\.la19: \d+ of 237 tensors"):
         build_detector(NAME, weights=str(SHARED / "weights/AASIST.pth"))
+
+
+def test_the_class_of_a_network_through_the_python_adapter_gives_the_same_scores(detector: RawgatStMulLa19) -> None:
+    target = "tests.oracles.eager_rawgat_st:EagerRawgatSt"
+    adapted = build_detector("python", target, weights=str(WEIGHTS), bonafide=1, window_s=detector.card.window_s)
+    _, clips, _ = rows("rawgat_mine")
+    np.testing.assert_allclose(adapted.score(clips), detector.score(clips), atol=1e-4)
+    np.testing.assert_allclose(adapted.logits(clips), detector.logits(clips), atol=1e-4)
+    assert adapted.card.weights_sha256 == detector.card.weights_sha256

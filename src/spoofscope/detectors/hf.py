@@ -249,8 +249,9 @@ def _configuration(source: Source) -> Any:
     if kind not in CLASSIFIERS:
         own = " It comes with code of its own, which is never run." if "auto_map" in stated else ""
         raise UserError(
-            f"{source.name} is a model of the type '{kind}', which is no audio classifier of transformers {transformers.__version__}: those "
-            f"are {', '.join(CLASSIFIERS)}.{own} Adapt another one with python:FILE.py:FUNCTION or onnx:FILE."
+            f"{source.name} is a model of the type '{kind}', which is no audio classifier of transformers "
+            f"{transformers.__version__}: those are {', '.join(CLASSIFIERS)}.{own} Adapt another one with "
+            "python:FILE.py:FUNCTION or onnx:FILE."
         )
     try:
         with quiet():

@@ -111,7 +111,7 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
     What is empty is left out, and so are the layers, which have a column of their own.
     """
     said = [_setting(name, value) for name, value in settings.items() if name != "layers" and value not in (None, "", [], {})]
-    return "; ".join(said) or MISSING
+    return "; ".join(said)
 
 
 def _setting(name: str, value: Any) -> str:

@@ -20,12 +20,14 @@ LEARNED = ("weight", "bias", "att_weight")
 
 
 def random_state(seed: int = 0) -> dict[str, "torch.Tensor"]:
-    """Return tensors of the right names and shapes, scaled so that no layer dies or explodes."""
+    """Return tensors of the right names and shapes, scaled so that no layer dies or explodes and no gate shuts."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in expected_shapes().items():
         fan_in = max(1, int(np.prod(shape[1:])))
         value = torch.randn(shape, generator=generator) / fan_in**0.5
+        if name.startswith(("GAT_layer1", "GAT_layer2")) and "proj" in name:
+            value *= 0.1
         is_scale = ("bn" in name and name.endswith(".weight")) or name.endswith("running_var")
         state[name] = value.abs() * 0.5 + 0.5 if is_scale else value
     return state

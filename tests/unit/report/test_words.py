@@ -65,3 +65,32 @@ def test_a_count_agrees_with_its_noun():
 )
 def test_a_measured_quantity_shows_its_unit_once(quantity, unit, text):
     assert words.quantity_name(quantity, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("layers", "text"),
+    [(["embedding"], "embedding"), (["0", "9", "final"], "0, 9 and final"), (["0", "1", "2", "3"], "0 to 3"), ([], "")],
+)
+def test_a_few_layers_are_named_and_of_many_the_first_and_the_last(layers, text):
+    assert words.layers_in_words(layers) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, ""),
+        ({"pool": "mean", "normalise": True, "layers": ["0"]}, "mean over time; normalised first"),
+        (
+            {"pool": "mean_std", "normalise": False, "heads": 16},
+            "mean and standard deviation over time; not normalised; heads 16",
+        ),
+        ({"features": "both"}, "features both"),
+        ({"configuration_sha256": "0123456789ab" + "c" * 52}, "configuration SHA-256 0123456789ab…"),
+        ({"scale": 1.0, "gain_db": -0.5, "constants": {}, "bonafide": None, "input": ""}, "scale 1; gain db −0.5"),
+        ({"constants": {"rate": 16_000, "names": ["a", "b"]}, "causal": False}, "constants rate 16000, names a, b; causal no"),
+        ({"pool": ["mean"], "normalise": "peak"}, "pool mean; normalise peak"),
+        ({"bonafide": 0}, "bonafide 0"),
+    ],
+)
+def test_the_settings_of_an_embedder_are_words_and_what_is_empty_is_left_out(settings, text):
+    assert words.settings_in_words(settings) == text
