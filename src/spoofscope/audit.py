@@ -343,7 +343,7 @@ def _describe(detector: Detector) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("spoofscope", "numpy", "scipy", "polars", "av", "soundfile", "soxr", "torch", "onnxruntime"):
+    for name in ("spoofscope", "numpy", "scipy", "polars", "av", "soundfile", "soxr", "torch", "transformers", "onnxruntime"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -19,6 +19,7 @@ from spoofscope.fetch import weights_path
 from spoofscope.networks import linear
 from spoofscope.networks.aasist import logits
 from spoofscope.networks.aasist_blocks import Tensor
+from spoofscope.networks.convolution import channels_innermost
 from spoofscope.networks.devices import checked_device
 from spoofscope.networks.ssl_aasist import fold, hidden_layer
 from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, Checkpoint, open_checkpoint, require_published
@@ -67,9 +68,9 @@ class _SslAasist:
             if self._device != "cpu":
                 encoder = encoder.to(self._device)
             elif self.precision == "int8":
-                encoder = linear.quantise(encoder)
+                encoder = linear.quantise(channels_innermost(encoder))
             else:
-                encoder = linear.pack(encoder, bfloat16=self.precision == "bfloat16")
+                encoder = linear.pack(channels_innermost(encoder), bfloat16=self.precision == "bfloat16")
         self._encoder = torch.compile(encoder, dynamic=False) if compile else encoder
 
     def score(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
