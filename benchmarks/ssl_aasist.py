@@ -8,8 +8,8 @@ transfer, score, write), and the share of the card's matrix rate. Random weights
 """
 
 import argparse
-import gc
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -125,9 +125,28 @@ def on_cpu(path: Path, sizes: Sizes, chosen: argparse.Namespace) -> None:
                 f"{seconds['float32'] / seconds[name]:.2f} to our float32; {gflop / seconds[name]:.0f} GFLOP/s; logits differ by {apart:.1e} of "
                 f"{np.ptp(answers['eager']):.1e}"
             )
-    del theirs, ours
-    gc.collect()
-    print(f"peak memory of all of them together: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    for precision in ours:
+        batches = (1,) if chosen.small else (1, 4, 16)
+        peaks = [peak_gib(path, sizes, precision, size) for size in batches]
+        print(
+            f"peak memory of a process, {precision}, batch {', '.join(map(str, batches))}: {', '.join(f'{peak:.2f}' for peak in peaks)} GiB"
+        )
+
+
+def peak_gib(path: Path, sizes: Sizes, precision: str, batch_size: int) -> float:
+    """Peak resident memory of a process that loads the detector and scores two batches (Linux), pages of the checkpoint included."""
+    program = (
+        "import sys, numpy as np\n"
+        "from spoofscope.detectors import build_detector\n"
+        "path, precision, heads, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])\n"
+        "detector = build_detector('ssl_aasist', path, precision=precision, heads=heads)\n"
+        "batch = list(np.random.default_rng(0).normal(0, 0.1, (size, 64_600)).astype(np.float32))\n"
+        "detector.score(batch), detector.score(batch)\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
+    )
+    arguments = [sys.executable, "-c", program, str(path), precision, str(sizes.heads), str(batch_size)]
+    # Not `ru_maxrss`: a child begins with the peak of the process that it was forked from.
+    return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout) / 2**20
 
 
 def on_cuda(path: Path, sizes: Sizes, chosen: argparse.Namespace) -> None:
