@@ -1,6 +1,7 @@
 """Vectors through the command line: embed, kill, resume, import, and a detector whose encoder is an embedder too."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(folder: Path, out: str, embedder: str = "moments", **keys: str) -> str:
+def recipe(folder: Path, name: str, embedder: str = "moments", **keys: str) -> str:
     lines = {
         "corpus": "'folder'",
         "root": "'corpus'",
@@ -64,11 +65,11 @@ def recipe(folder: Path, out: str, embedder: str = "moments", **keys: str) -> st
         "embedders": f'["{embedder}"]',
         "plugins": "['moments.py']",
         "conditions": "['noise(\"white\", 10)', 'mp3(16)', 'windows(0.5)']",
-        "out": f"'{out}'",
+        "out": f"'{name}'",
         "workers": "0",
     } | keys
-    (folder / f"{out}.toml").write_text("\n".join(f"{name} = {text}" for name, text in lines.items()), encoding="utf-8")
-    return f"{out}.toml"
+    (folder / f"{name}.toml").write_text("\n".join(f"{key} = {text}" for key, text in lines.items()), encoding="utf-8")
+    return f"{name}.toml"
 
 
 def stores(folder: Path) -> dict[str, bytes]:
@@ -138,6 +139,31 @@ def test_a_run_of_both_kinds_has_scores_vectors_and_a_page(folder: Path) -> None
     for place in listed["folder"]:
         stored = open_embeddings(folder / "both" / place)
         assert stored.is_ok.all() and len(stored) == 80
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("mount"), reason="needs Linux and mount to make a small disk")
+def test_a_full_disk_keeps_the_vectors_that_were_finished_and_the_same_command_ends_as_any_other(folder: Path) -> None:
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    keys = {"conditions": "[]", "vectors": "'float32'"}
+    try:
+        full = recipe(folder, "small", "spectral", out="'disk/out'", **keys)
+        done = run(folder, "embed", full, "--batch-size", "8")
+        assert done.returncode == 3 and "No space left on device" in done.stderr and "What was finished is kept" in done.stderr
+        parts = list(disk.rglob("part-*.parquet"))
+        assert parts and all(pl.read_parquet(part).height == 8 for part in parts)
+        assert not [path for path in disk.rglob(".*") if path.is_file()]
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        done = run(folder, "embed", full)
+        assert done.returncode == 0, done.stderr
+        roomy = run(folder, "embed", recipe(folder, "roomy", "spectral", **keys))
+        assert roomy.returncode == 0, roomy.stderr
+        assert stores(disk / "out") == stores(folder / "roomy")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_an_embed_without_an_embedder_and_a_run_without_anything_say_what_to_name(folder: Path) -> None:

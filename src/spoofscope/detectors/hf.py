@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,18 @@ from spoofscope.detectors._adapter import adapter_card
 from spoofscope.detectors._labels import bonafide_label
 from spoofscope.detectors._outputs import Score, check_choice
 from spoofscope.detectors._published import checked_threads
-from spoofscope.errors import AudioError, MissingExtra, UserError, WeightsError
+from spoofscope.errors import AudioError, UserError
 from spoofscope.networks.devices import checked_device
-from spoofscope.networks.hub import CONFIGURATION, HEARING, Source, digest, find, first_line, present, quiet, weights_files
+from spoofscope.networks.hub import (
+    Kind,
+    digest,
+    find,
+    first_line,
+    load,
+    need_transformers,
+    read_configuration,
+    read_feature_extractor,
+)
 from spoofscope.networks.workers import Workers, in_turn
 
 if TYPE_CHECKING:
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 TRAINING_ONLY = ("masked_spec_embed",)  # what frames are replaced by in training; no score depends on it
 NORMALISING = ("do_normalize", "do_normalize_per_mel_bins")  # what feature extractors call it
 TWO_FRAMES_S = 0.035  # of 25 ms, 10 ms apart: the least that a filterbank with a variance over time is made of
-SHOWN = 4
 
 
 @detector(Card(name="hf", licence="", output="logit of the label that stands for bona fide"))
@@ -92,41 +98,40 @@ class HfClassifier:
         name: str = "",
         trained_on: Sequence[str] = (),
     ) -> None:
-        try:
-            import torch  # noqa: F401
-            import transformers  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra("hf", "ssl") from error
+        need_transformers("hf")
         check_choice(bonafide=None, score=score)
         self._device, self._score = checked_device(device), score
         threads = checked_threads(threads, name="hf")
         source = find(model, revision=None if revision == "main" else revision, name="hf")
-        loaded = _load(source)
-        self._model, self._labels = loaded.model.to(self._device), loaded.labels
+        kind = _classifier()
+        configuration, extractor = read_configuration(source, kind), read_feature_extractor(source)
+        network, files = load(source, configuration, kind)
+        self._network = network.to(self._device)
+        self._labels = _labels(configuration, source.name)
         self._column = bonafide_label(self._labels, bonafide, name=source.name)
-        self._extract, self._options = loaded.extractor, _normalising(loaded.extractor, normalise, source.name)
-        self._least = _least_samples(loaded.model.config, loaded.extractor)
+        self._extract, self._options = extractor, _normalising(extractor, normalise, source.name)
+        self._least = _least_samples(configuration, extractor)
         self._workers = Workers(threads if device == "cpu" else 1)
         self.settings: Mapping[str, Any] = {
             "model": source.name,
             "revision": source.commit,
-            "configuration_sha256": digest(present(source.folder, (CONFIGURATION, *HEARING))),
-            "feature_extractor": type(loaded.extractor).__name__,
-            "normalise": _normalises(loaded.extractor, self._options),
+            "configuration_sha256": source.configuration_sha256,
+            "feature_extractor": type(extractor).__name__,
+            "normalise": _normalises(extractor, self._options),
             "labels": list(self._labels),
             "bonafide": self._labels[self._column],
             "score": score,
         }
         self.card = adapter_card(
             name or source.name.rpartition("/")[2],
-            sample_rate=loaded.extractor.sampling_rate,
+            sample_rate=extractor.sampling_rate,
             window_s=window_s,
             padding=padding,
             output=_describe(self._labels, self._column, score),
             trained_on=trained_on,
-            weights_file=loaded.files[0].name,
-            weights_sha256=digest(loaded.files),
-            note=_hears_at_most(loaded.extractor),
+            weights_file=files[0].name,
+            weights_sha256=digest(files),
+            note=_hears_at_most(extractor),
         )
 
     def score(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
@@ -184,7 +189,7 @@ class HfClassifier:
                 inputs.pop("attention_mask")  # it masks nothing
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
             with torch.inference_mode(), exact:
-                logits = self._model(**inputs.to(self._device)).logits
+                logits = self._network(**inputs.to(self._device)).logits
         except (RuntimeError, ValueError, IndexError) as error:
             raise AudioError(
                 f"{self.card.name} cannot score a recording of {len(heard[0])} samples ({type(error).__name__}: {first_line(error)})"
@@ -193,114 +198,25 @@ class HfClassifier:
         return values
 
 
-class Loaded(NamedTuple):
-    """A classifier with its weights in float32, what feeds it, its labels by number, and the files of its weights."""
-
-    model: Any
-    extractor: Any
-    labels: tuple[str, ...]
-    files: list[Path]
-
-
-def _load(source: Source) -> Loaded:
-    import torch
-    import transformers
-
-    configuration, folder = _configuration(source), source.folder
-    extractor, files = _feature_extractor(source), weights_files(folder)
-    # Since transformers 5 the configuration may choose half precision, even where the weights are stored in full.
-    in_full = {"dtype": torch.float32} if int(transformers.__version__.split(".")[0]) >= 5 else {}
-    try:
-        with quiet():
-            model, report = transformers.AutoModelForAudioClassification.from_pretrained(
-                folder,
-                config=configuration,
-                trust_remote_code=False,
-                local_files_only=True,
-                use_safetensors=files[0].suffix == ".safetensors",
-                weights_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **in_full,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"{source.name}: cannot load the weights in {folder} ({first_line(error)}).") from error
-    _refuse_incomplete(report, source)
-    labels = tuple(str(configuration.id2label.get(number, number)) for number in range(configuration.num_labels))
-    if len(labels) < 2:
-        raise UserError(f"{source.name} has {len(labels)} label; a classifier that tells bona fide from spoof has at least two")
-    return Loaded(model.float().eval(), extractor, labels, files)
-
-
-def _configuration(source: Source) -> Any:
-    import transformers
+def _classifier() -> Kind:
     from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
 
-    path = source.folder / CONFIGURATION
-    if not path.is_file():
-        raise WeightsError(f"there is no {CONFIGURATION} in {source.folder}. Give the folder that save_pretrained wrote.")
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        kind = stated["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path} is no configuration of transformers ({type(error).__name__}: {first_line(error)})."
-        ) from error
-    if kind not in CLASSIFIERS:
-        own = " It comes with code of its own, which is never run." if "auto_map" in stated else ""
-        raise UserError(
-            f"{source.name} is a model of the type '{kind}', which is no audio classifier of transformers "
-            f"{transformers.__version__}: those are {', '.join(CLASSIFIERS)}.{own} Adapt another one with "
-            "python:FILE.py:FUNCTION or onnx:FILE."
-        )
-    try:
-        with quiet():
-            return transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} is no configuration of transformers ({first_line(error)}).") from error
-
-
-def _feature_extractor(source: Source) -> Any:
-    import transformers
-
-    try:
-        with quiet():
-            extractor = transformers.AutoFeatureExtractor.from_pretrained(
-                source.folder, trust_remote_code=False, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise UserError(
-            f"{source.name} has no readable {HEARING[0]}, which says at what rate the model hears and whether sound is normalised "
-            f"({first_line(error)}). Put the one of the model that it was trained from into its folder."
-        ) from error
-    if not isinstance(getattr(extractor, "sampling_rate", None), int):
-        raise UserError(f"{source.name}: its {HEARING[0]} is that of {type(extractor).__name__}, which feeds no sound.")
-    return extractor
-
-
-def _refuse_incomplete(report: Mapping[str, Any], source: Source) -> None:
-    """Transformers draws what a checkpoint lacks, or holds in another shape, at random, and says so in a log."""
-    missing, unexpected = (
-        sorted(key for key in report[kind] if not key.endswith(TRAINING_ONLY)) for kind in ("missing_keys", "unexpected_keys")
+    return Kind(
+        noun="audio classifier",
+        types=tuple(CLASSIFIERS),
+        otherwise="Adapt another one with python:FILE.py:FUNCTION or onnx:FILE.",
+        auto="AutoModelForAudioClassification",
+        needs=lambda weight: not weight.endswith(TRAINING_ONLY),
+        exact=True,
     )
-    faults = []
-    if missing:
-        faults.append(f"{len(missing)} weights are missing ({_some(missing)})")
-    if report["mismatched_keys"]:
-        key, found, expected = sorted(report["mismatched_keys"])[0]
-        count = len(report["mismatched_keys"])
-        faults.append(f"{count} have another shape (first: {key} is {tuple(found)}, expected {tuple(expected)})")
-    if unexpected:
-        faults.append(f"{len(unexpected)} are unexpected ({_some(unexpected)})")
-    if faults:
-        raise WeightsError(
-            f"{source.name}: the checkpoint in {source.folder} is not that of the classifier in its {CONFIGURATION}: {'; '.join(faults)}. "
-            "What is missing would be drawn at random. Give a model that was trained as a classifier."
-        )
 
 
-def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+def _labels(configuration: Any, name: str) -> tuple[str, ...]:
+    """Return the labels of a classifier, by number."""
+    labels = tuple(str(configuration.id2label.get(number, number)) for number in range(configuration.num_labels))
+    if len(labels) < 2:
+        raise UserError(f"{name} has {len(labels)} label; a classifier that tells bona fide from spoof has at least two")
+    return labels
 
 
 def _normalising(extractor: Any, normalise: bool | None, name: str) -> dict[str, bool]:

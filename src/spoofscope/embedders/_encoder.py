@@ -44,6 +44,7 @@ from spoofscope.cards import Card
 from spoofscope.embedders._hearing import Filterbank, Hearing, Piece, Samples, WhisperSpectrogram
 from spoofscope.embedders._pool import Moments, checked_pool, merged, pooled_dim, vector
 from spoofscope.errors import UserError
+from spoofscope.networks.convolution import channels_innermost
 from spoofscope.networks.devices import checked_device
 from spoofscope.networks.linear import pack
 
@@ -145,7 +146,8 @@ class EncoderEmbedder:
         whole = model.encoder if family.hears == "whisper" and hasattr(model, "encoder") else model
         whole = whole.to(device=self._device, dtype=torch.float32).eval()
         with torch.inference_mode():
-            self._model = pack(whole) if self._device == "cpu" and model.config.model_type in PACKED else whole
+            laid_out = self._device == "cpu" and model.config.model_type in PACKED
+            self._model = pack(channels_innermost(whole)) if laid_out else whole
         self._masks_exactly = family.masks_exactly(model.config)
         self._hearing = _hearing(family, self._model, feature_extractor, normalise)
         self._points = _points(self._model, family)

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from spoofscope.audio import Audio, fit_length
 from spoofscope.cards import WeightsFile
 from spoofscope.embedders import Card, embedder
-from spoofscope.embedders._onnx import open_session, run
 from spoofscope.embedders._pool import checked_pool, moments_of, pooled_dim, vector
 from spoofscope.fetch import Source, verify, weights_path
+from spoofscope.networks.onnx import open_session, run
 from spoofscope.networks.workers import available_threads
 
 RELEASE = "https://github.com/dscripka/openWakeWord/releases/download/v0.5.1"

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
 from spoofscope.embedders import Card, embedder
-from spoofscope.embedders._onnx import data_files, listed, open_session, run
 from spoofscope.embedders._pool import checked_pool, moments_of, vector
-from spoofscope.errors import AudioError, PluginError, UserError, WeightsError
-from spoofscope.fetch import sha256_of
-from spoofscope.networks.workers import available_threads
+from spoofscope.errors import AudioError, PluginError, UserError
+from spoofscope.networks.onnx import Network
 
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-NUMBERS = FLOATS | {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}
 TONE_S = 1.0
-
-
-class Hearing(NamedTuple):
-    """How a model is given a recording: by which input, in what shape (-1 for its samples), of what type, how long (None: any)."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Any
-    samples: int | None
 
 
 @embedder(Card(name="onnx", licence="", output="as the model answers, pooled over its frames"))
@@ -39,8 +25,9 @@ class OnnxEmbedder:
 
     The model hears through one floating-point input: (samples,), (batch, samples), (batch, 1, samples) or
     (batch, samples, 1). It answers (batch, dim), or (batch, frames, dim), which is pooled over the frames; without a batch
-    axis, (dim,) or (frames, dim). Further axes of one before the frames are dropped. It is given one recording at a time, several side by side. When built it is tried on a
-    tone, which tells the dimension, and says what cannot work before a run rests on it.
+    axis, (dim,) or (frames, dim). Further axes of one before the frames are dropped. It is given one recording at a time,
+    several side by side. When built it is tried on a tone, which tells the dimension, and says what cannot work before a run
+    rests on it.
 
     Parameters
     ----------
@@ -95,28 +82,13 @@ class OnnxEmbedder:
         trained_on: Sequence[str] = (),
     ) -> None:
         path = Path(file)
-        if not path.is_file():
-            raise WeightsError(f"no ONNX file at {path}. Give the path of a file, relative to the working folder.")
-        self._pool, self._scale, self._file = checked_pool(pool), _checked_scale(scale), path.name
-        data = data_files(path)
-        self._session = open_session(path, name="onnx")
-        inputs, others = self._session.get_inputs(), dict(constants or {})
-        self._hearing = _find_input(inputs, input, others, path.name)
-        self._constants = _constants(inputs, others, self._hearing.name, path.name)
-        self._output = _find_output(self._session.get_outputs(), output, path.name)
-        self._threads = ThreadPoolExecutor(available_threads(), thread_name_prefix="spoofscope-onnx")
+        self._pool, self._scale = checked_pool(pool), _checked_scale(scale)
+        self._network = Network(path, input, output, constants, verb="embed", kept="the embedding")
         card = _card(name or path.stem, sample_rate, window_s, padding, trained_on)
-        heard_s = _window_s(self._hearing.samples, card, path.name)
-        self.card = replace(card, window_s=heard_s, weights_file=path.name, weights_sha256=sha256_of(path))
+        heard_s = self._network.window_s(window_s, sample_rate, padding)
+        self.card = replace(card, window_s=heard_s, weights_file=path.name, weights_sha256=self._network.sha256)
         self.dim = self._tried()
-        self.settings: Mapping[str, Any] = {
-            "pool": self._pool,
-            "scale": self._scale,
-            "input": self._hearing.name,
-            "output": self._output,
-            "constants": others,
-            "data_sha256": data,
-        }
+        self.settings: Mapping[str, Any] = {**self._network.settings, "pool": self._pool, "scale": self._scale}
 
     def embed(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
         """Return the vector of each recording, (n, 1, dim) float32, the same to the last bit whatever the batch.
@@ -129,25 +101,21 @@ class OnnxEmbedder:
             If it answers with anything but vectors of the dimension that it answered when it was built.
         """
         vectors = np.empty((len(batch), 1, self.dim), dtype=np.float32)
-        for place, found in enumerate(self._threads.map(self._vector, batch)):
+        for place, found in enumerate(self._network.map(self._vector, batch)):
             if found.shape != (self.dim,):
                 raise PluginError(
-                    f"{self._file} answered {len(batch[place])} samples with {found.shape[0]} numbers, and its tone with "
+                    f"{self._network.name} answered {len(batch[place])} samples with {found.shape[0]} numbers, and its tone with "
                     f"{self.dim}. Choose the output that holds the embedding: output=..."
                 )
             vectors[place, 0] = found
         return vectors
 
     def _vector(self, audio: Audio) -> NDArray[np.float32]:
-        heard = self.card.fit(audio)
-        fed = (heard.astype(np.float32) * np.float32(self._scale)).astype(self._hearing.dtype).reshape(self._hearing.shape)
-        try:
-            answer = run(self._session, self._output, {self._hearing.name: fed, **self._constants})
-        except RuntimeError as error:
-            raise AudioError(f"{self._file} cannot embed a recording of {len(heard)} samples ({error})") from error
-        frames = _frames(answer, has_batch_axis=len(self._hearing.shape) > 1, name=self._file)
+        heard = self.card.fit(audio).astype(np.float32) * np.float32(self._scale)
+        batched = len(self._network.hearing.shape) > 1
+        frames = _frames(self._network.answer(heard), has_batch_axis=batched, name=self._network.name)
         if frames.ndim == 1 and self._pool == "mean_std":
-            raise UserError(f"pool is 'mean_std', but {self._file} answers one vector, not frames. Leave pool out.")
+            raise UserError(f"pool is 'mean_std', but {self._network.name} answers one vector, not frames. Leave pool out.")
         return frames.astype(np.float32) if frames.ndim == 1 else vector(moments_of(frames), self._pool)
 
     def _tried(self) -> int:
@@ -157,16 +125,13 @@ class OnnxEmbedder:
             return len(self._vector((0.1 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)))
         except AudioError as error:
             raise PluginError(
-                f"{self._file} fails on a tone, as it would on every recording: {error}. If it hears one length only, give that "
-                "as window_s."
+                f"{self._network.name} fails on a tone, as it would on every recording: {error}. If it hears one length only, "
+                "give that as window_s."
             ) from error
 
 
-def _frames(answer: Any, *, has_batch_axis: bool, name: str) -> NDArray[np.floating]:
+def _frames(values: NDArray[np.floating], *, has_batch_axis: bool, name: str) -> NDArray[np.floating]:
     """Return an answer without its batch axis and further axes of one before its frames: (dim,) or (frames, dim)."""
-    values = np.asarray(answer)
-    if values.dtype.kind != "f":
-        raise PluginError(f"{name} answered {values.dtype}; an embedding is floating-point numbers. Choose another output.")
     alone = values[0] if has_batch_axis and values.ndim and len(values) == 1 else values
     while alone.ndim > 2 and len(alone) == 1:
         alone = alone[0]
@@ -174,60 +139,6 @@ def _frames(answer: Any, *, has_batch_axis: bool, name: str) -> NDArray[np.float
         wanted = "(1, dim) or (1, frames, dim)" if has_batch_axis else "(dim,) or (frames, dim)"
         raise PluginError(f"{name} answered one recording with shape {values.shape}; it must be {wanted}")
     return alone
-
-
-def _find_input(inputs: Sequence[Any], wanted: str, constants: Mapping[str, Any], name: str) -> Hearing:
-    """Choose the input that hears."""
-    able = [node for node in inputs if (node.name == wanted if wanted else node.name not in constants)]
-    if len(able) != 1:
-        raise UserError(
-            f"{name} has the inputs {listed(inputs) or 'none'}. Name the one that hears with input, and give the others their "
-            "values in constants."
-        )
-    node, found = able[0], f"the input {listed(able)} of {name}"
-    if node.type not in FLOATS:
-        raise UserError(f"{found} takes no sound: samples are floating-point numbers. Name another with input.")
-    if len(node.shape) not in (1, 2, 3):
-        raise UserError(f"{found} takes no raw sound, which has one to three axes. Export the model with its front end.")
-    axis = max((axis for axis, size in enumerate(node.shape) if size != 1), default=len(node.shape) - 1)
-    if any(isinstance(size, int) and size != 1 for at, size in enumerate(node.shape) if at != axis):
-        raise UserError(f"{found} takes more than one recording, or no raw sound. Export it for one, with its front end.")
-    samples = node.shape[axis] if isinstance(node.shape[axis], int) else None
-    shape = tuple(-1 if at == axis else 1 for at in range(len(node.shape)))
-    return Hearing(node.name, shape, FLOATS[node.type], samples)
-
-
-def _constants(inputs: Sequence[Any], given: Mapping[str, Any], hearing: str, name: str) -> dict[str, NDArray[Any]]:
-    """Make arrays of what the inputs that do not hear are given."""
-    others = {node.name: node for node in inputs if node.name != hearing}
-    if wrong := sorted(set(others) ^ set(given)):
-        why = "has none" if wrong[0] in others else "is no such input"
-        raise UserError(f"{name}: constants must give each input but '{hearing}' a value; '{wrong[0]}' {why}.")
-    arrays = {}
-    for key, value in given.items():
-        if others[key].type not in NUMBERS:
-            raise UserError(f"{name}: the input {listed([others[key]])} takes no numbers, so constants cannot give it any.")
-        arrays[key] = np.asarray(value, dtype=NUMBERS[others[key].type])
-    return arrays
-
-
-def _find_output(outputs: Sequence[Any], wanted: str, name: str) -> str:
-    able = [node for node in outputs if (node.name == wanted if wanted else True)]
-    if len(able) != 1:
-        raise UserError(f"{name} has the outputs {listed(outputs)}. Name the one that holds the embedding with output.")
-    return str(able[0].name)
-
-
-def _window_s(samples: int | None, card: Card, name: str) -> float | None:
-    """Return the window that the model's input has room for, or the card's."""
-    if samples is None:
-        return card.window_s
-    if card.window_s is not None and round(card.window_s * card.sample_rate) != samples:
-        raise UserError(
-            f"window_s is {card.window_s}, {round(card.window_s * card.sample_rate)} samples, but the input of {name} has room for "
-            f"{samples}. Leave window_s out."
-        )
-    return samples / card.sample_rate
 
 
 def _card(name: str, sample_rate: int, window_s: float | None, padding: str, trained_on: Sequence[str]) -> Card:

@@ -1,4 +1,4 @@
-"""Find a published model of transformers, in a folder or on the Hugging Face hub, and look at its files before they are loaded.
+"""Find a published model of transformers, in a folder or on the Hugging Face hub, and load all of its weights or none.
 
 Nothing of what is found is executed: a pickled checkpoint may hold tensors only, and code beside the weights is never fetched.
 """
@@ -9,12 +9,12 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from spoofscope.errors import UserError, WeightsError
+from spoofscope.errors import MissingExtra, UserError, WeightsError
 from spoofscope.fetch import sha256_of
 from spoofscope.networks.checkpoint import read_state
 
@@ -26,6 +26,7 @@ LOCALLY = (
     "Where there is no network, download it elsewhere ('hf download ORG/NAME --local-dir FOLDER') and give the folder in place of the "
     "name."
 )
+SHOWN = 4
 
 
 class Source(NamedTuple):
@@ -34,6 +35,54 @@ class Source(NamedTuple):
     folder: Path
     name: str
     commit: str
+
+    @property
+    def address(self) -> str:
+        """Where on the hub the weights are, in this very version."""
+        if not self.commit:
+            return ""
+        return f"https://huggingface.co/{self.name}/resolve/{self.commit}/{_present(self.folder, WEIGHTS)[0].name}"
+
+    @property
+    def configuration_sha256(self) -> str:
+        """Digest of the files that say what the network is and how it is fed."""
+        return digest(_present(self.folder, (CONFIGURATION, *HEARING)))
+
+
+class Kind(NamedTuple):
+    """What a model must be to be of use.
+
+    Parameters
+    ----------
+    noun : str
+        What to call it, in an error.
+    types : sequence of str
+        The `model_type` that its configuration may state.
+    otherwise : str
+        The next step with a model of another type.
+    auto : str
+        The class of transformers that loads it.
+    needs : callable
+        Whether what it computes depends on the weight of a name.
+    exact : bool
+        Whether its checkpoint may hold nothing else, rather than a head that is left out.
+    """
+
+    noun: str
+    types: Sequence[str]
+    otherwise: str
+    auto: str
+    needs: Callable[[str], bool]
+    exact: bool
+
+
+def need_transformers(name: str) -> None:
+    """Raise `MissingExtra`, in the name of what asks, unless PyTorch and transformers are installed."""
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(name, "ssl") from error
 
 
 def find(model: str | Path, *, revision: str | None, name: str) -> Source:
@@ -99,15 +148,121 @@ def _fetch(model: str, file: str, revision: str | None) -> Path | None:
         ) from error
 
 
-def weights_files(folder: Path) -> list[Path]:
-    """Return the files that transformers reads weights from: safetensors, or else a pickle; each has been looked at.
+def read_configuration(source: Source, kind: Kind) -> Any:
+    """Return the configuration of a model.
+
+    Raises
+    ------
+    UserError
+        If the model is of a type that is of no use.
+    WeightsError
+        If there is no configuration, or transformers cannot read it.
+    """
+    import transformers
+
+    path = source.folder / CONFIGURATION
+    if not path.is_file():
+        raise WeightsError(f"there is no {CONFIGURATION} in {source.folder}. Give the folder that save_pretrained wrote.")
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        if stated["model_type"] in kind.types:
+            with quiet():
+                return transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise WeightsError(f"{path} is no configuration of transformers ({reason}).") from error
+    own = " It comes with code of its own, which is never run." if "auto_map" in stated else ""
+    raise UserError(
+        f"{source.name} is a model of the type '{stated['model_type']}', which is no {kind.noun} known here (transformers "
+        f"{transformers.__version__}): those are {', '.join(kind.types)}.{own} {kind.otherwise}"
+    )
+
+
+def read_feature_extractor(source: Source) -> Any:
+    """Return what feeds a model.
+
+    Raises
+    ------
+    UserError
+        If there is none, transformers cannot read it, or it is not for sound.
+    """
+    import transformers
+
+    try:
+        with quiet():
+            extractor = transformers.AutoFeatureExtractor.from_pretrained(
+                source.folder, trust_remote_code=False, local_files_only=True
+            )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise UserError(
+            f"{source.name} has no readable {HEARING[0]}, which says at what rate the model hears and whether sound is normalised "
+            f"({first_line(error)}). Put the one of the model that it was trained from into its folder."
+        ) from error
+    if not isinstance(getattr(extractor, "sampling_rate", None), int):
+        raise UserError(f"{source.name}: its {HEARING[0]} is that of {type(extractor).__name__}, which feeds no sound.")
+    return extractor
+
+
+def load(source: Source, configuration: Any, kind: Kind) -> tuple[Any, list[Path]]:
+    """Return the network, with its weights in float32 and in evaluation mode, and the files that they were read from.
 
     Raises
     ------
     WeightsError
-        If there is none, a part is absent, or a file is damaged or holds more than tensors.
+        If a file is absent, damaged or holds more than tensors, or the checkpoint is not that of the configuration.
     """
-    for file in present(folder, WEIGHTS):
+    import torch
+    import transformers
+
+    files = _weights_files(source.folder)
+    # Since transformers 5 the configuration may choose half precision, even where the weights are stored in full.
+    in_full = {"dtype": torch.float32} if int(transformers.__version__.split(".")[0]) >= 5 else {}
+    try:
+        with quiet():
+            model, report = getattr(transformers, kind.auto).from_pretrained(
+                source.folder,
+                config=configuration,
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=files[0].suffix == ".safetensors",
+                weights_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **in_full,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"{source.name}: cannot load the weights in {source.folder} ({first_line(error)}).") from error
+    _refuse_incomplete(report, source, kind)
+    return model.float().eval(), files
+
+
+def _refuse_incomplete(report: Mapping[str, Any], source: Source, kind: Kind) -> None:
+    """Transformers draws what a checkpoint lacks, or holds in another shape, at random, and says so in a log."""
+    missing = sorted(filter(kind.needs, report["missing_keys"]))
+    misshapen = sorted(entry for entry in report["mismatched_keys"] if kind.exact or kind.needs(entry[0]))
+    unexpected = sorted(filter(kind.needs, report["unexpected_keys"])) if kind.exact else []
+    faults = []
+    if missing:
+        faults.append(f"{len(missing)} weights are missing ({_some(missing)})")
+    if misshapen:
+        key, found, expected = misshapen[0]
+        faults.append(f"{len(misshapen)} have another shape (first: {key} is {tuple(found)}, expected {tuple(expected)})")
+    if unexpected:
+        faults.append(f"{len(unexpected)} are unexpected ({_some(unexpected)})")
+    if faults:
+        raise WeightsError(
+            f"{source.name}: the checkpoint in {source.folder} is not that of the {kind.noun} in its {CONFIGURATION}: "
+            f"{'; '.join(faults)}. What is missing would be drawn at random. Give a model that was trained as one."
+        )
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+
+
+def _weights_files(folder: Path) -> list[Path]:
+    """Return the files that transformers reads weights from: safetensors, or else a pickle; each has been looked at."""
+    for file in _present(folder, WEIGHTS):
         parts = [folder / part for part in _parts(file)] or [file]
         absent = [part.name for part in parts if not part.is_file()]
         if absent:
@@ -143,8 +298,7 @@ def _refuse_damaged(file: Path) -> None:
         raise WeightsError(f"{file} is not a readable safetensors file ({first_line(error)}). Get it again.") from error
 
 
-def present(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return those of the files that are there."""
+def _present(folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
