@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from spoofscope.analysis.cells import cluster_rows, pair_of
 from spoofscope.degradations.conditions import parse_condition
 from spoofscope.detectors import build_detector
 from spoofscope.executors import open_executor
-from spoofscope.metrics.rates import eer
+from spoofscope.metrics.intervals import bootstrap, bootstrap_difference
 from spoofscope.networks import linear
 from spoofscope.networks.ssl_aasist import back_end_shapes
 from spoofscope.networks.xlsr import XLSR_300M, Sizes, build_encoder, fairseq_shapes, remap
@@ -39,6 +40,7 @@ def main() -> None:
     options.add_argument("--repetitions", type=int, default=5)
     options.add_argument("--small", action="store_true", help="two layers instead of 24: whether the script runs at all")
     options.add_argument("--weights", help="a real checkpoint, for the difference in EER between precisions")
+    options.add_argument("--heads", type=int, help="attention heads of that checkpoint's encoder, if not 16")
     options.add_argument("--corpus", default="builtin", help="labelled corpus for that difference")
     options.add_argument("--root", type=Path)
     options.add_argument("--protocol", default="eval")
@@ -220,12 +222,21 @@ def error_rates(chosen: argparse.Namespace) -> None:
     listed = corpus.trials(chosen.protocol, root=chosen.root, **settings)
     listed = listed.subset(chosen.limit) if chosen.limit and chosen.limit < len(listed) else listed
     precisions = ("float32", "bfloat16") if chosen.device != "cpu" else ("float32", "int8")
-    print(f"{chosen.weights} on {listed.describe()}")
+    print(f"{chosen.weights} on {listed.describe()}; 95 % intervals over speakers and attacks")
+    pairs = []
     with tempfile.TemporaryDirectory() as name, open_executor("local", workers=1) as executor:
         for precision in precisions:
-            detector = build_detector("ssl_aasist", chosen.weights, device=chosen.device, precision=precision)
+            detector = build_detector(
+                "ssl_aasist", chosen.weights, heads=chosen.heads, device=chosen.device, precision=precision
+            )
             scores = score_trials(detector, listed, parse_condition("clean"), Path(name) / precision, executor=executor)
-            print(f"{precision}: EER {100 * eer(scores.bonafide, scores.spoof):.3f} %")
+            frame = scores.scored().frame
+            clusters = cluster_rows(frame, ("speaker", "attack"))
+            pairs.append(pair_of(frame))
+            found = bootstrap("eer", *pairs[-1], clusters, rng=np.random.default_rng(0))
+            print(f"{precision}: EER {100 * found.value:.2f} % ({100 * found.low:.2f} to {100 * found.high:.2f})")
+    apart = bootstrap_difference("eer", *pairs, clusters, rng=np.random.default_rng(0))
+    print(f"difference, paired: {100 * apart.value:+.2f} points ({100 * apart.low:+.2f} to {100 * apart.high:+.2f})")
 
 
 def timed(run: Callable[[], Any]) -> float:
