@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
-from spoofscope.cards import Card
-from spoofscope.detectors._adapter import Polarity
+from spoofscope.cards import Card, Polarity
 from spoofscope.errors import AudioError, PluginError, UserError
 
 Score: TypeAlias = Literal["logit", "difference"]

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.cards import Polarity, adapter_card
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._adapter import Polarity, adapter_card
 from spoofscope.errors import PluginError, UserError
 from spoofscope.fetch import sha256_of
 

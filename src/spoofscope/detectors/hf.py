@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio, Padding, fit_length
+from spoofscope.cards import adapter_card
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._adapter import adapter_card
 from spoofscope.detectors._labels import bonafide_label
 from spoofscope.detectors._outputs import Score, check_choice
 from spoofscope.detectors._published import checked_threads

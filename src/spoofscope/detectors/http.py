@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.cards import Polarity, adapter_card
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._adapter import Polarity, adapter_card
 from spoofscope.detectors._posting import KEPT, Poster
 from spoofscope.errors import AudioError, PluginError, UserError
 

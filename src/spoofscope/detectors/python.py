@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.cards import Polarity, adapter_card
 from spoofscope.detectors import Card, Detector, detector
-from spoofscope.detectors._adapter import Polarity, adapter_card
 from spoofscope.detectors._construction import build_network, construct, digest, read_arguments, weights_facts
 from spoofscope.detectors._outputs import Score, check_choice, column, last_tensor, rows, spoof_and_bonafide, tried
 from spoofscope.errors import AudioError, PluginError, UserError

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
+from spoofscope.cards import Polarity, adapter_card
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._adapter import Polarity, adapter_card
 from spoofscope.errors import ScoresError, UserError
 from spoofscope.fetch import sha256_of
 from spoofscope.scores import read_score_text

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from spoofscope.audio import Audio
 from spoofscope.cards import Card
 from spoofscope.detectors import detector
-from spoofscope.errors import MissingExtra, RecipeError, WeightsError
+from spoofscope.errors import RecipeError, WeightsError
 from spoofscope.fetch import weights_path
 from spoofscope.networks import linear
 from spoofscope.networks.aasist import logits
 from spoofscope.networks.aasist_blocks import Tensor
 from spoofscope.networks.convolution import channels_innermost
 from spoofscope.networks.devices import checked_device
+from spoofscope.networks.hub import need_transformers
 from spoofscope.networks.ssl_aasist import fold, hidden_layer
 from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, Checkpoint, open_checkpoint, require_published
 from spoofscope.networks.xlsr import XLSR_300M, build_encoder
@@ -123,7 +124,7 @@ class _Published(_SslAasist):
         precision: Precision = "auto",
         compile: bool = False,
     ) -> None:
-        _require_transformers(self.card.name)
+        need_transformers(self.card.name)
         path = weights_path(self.card, weights=weights)
         checkpoint = open_checkpoint(path, self.card.name, sizes=XLSR_300M)
         require_published(checkpoint, self.card, path, own="ssl_aasist")
@@ -217,7 +218,7 @@ class SslAasist(_SslAasist):
         precision: Precision = "auto",
         compile: bool = False,
     ) -> None:
-        _require_transformers("ssl_aasist")
+        need_transformers("ssl_aasist")
         path = Path(weights)
         if not path.is_file():
             raise WeightsError(f"ssl_aasist: no weights at {path}. Give the path of a checkpoint.")
@@ -230,14 +231,6 @@ class SslAasist(_SslAasist):
             weights_sha256=checkpoint.sha256,
         )
         self._prepare(checkpoint, score=score, device=device, precision=precision, compile=compile)
-
-
-def _require_transformers(name: str) -> None:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(name, "ssl") from error
 
 
 def _checked_precision(precision: str, device: str, name: str) -> str:

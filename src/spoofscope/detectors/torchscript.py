@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.cards import Polarity, adapter_card
 from spoofscope.detectors import Card, detector
-from spoofscope.detectors._adapter import Polarity, adapter_card
 from spoofscope.detectors._outputs import Score, check_choice, column, last_tensor, spoof_and_bonafide, tried
 from spoofscope.errors import AudioError, MissingExtra, UserError, WeightsError
 from spoofscope.fetch import sha256_of

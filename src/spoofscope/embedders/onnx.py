@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.cards import adapter_card
 from spoofscope.embedders import Card, embedder
 from spoofscope.embedders._pool import checked_pool, moments_of, vector
 from spoofscope.errors import AudioError, PluginError, UserError
@@ -84,7 +85,14 @@ class OnnxEmbedder:
         path = Path(file)
         self._pool, self._scale = checked_pool(pool), _checked_scale(scale)
         self._network = Network(path, input, output, constants, verb="embed", kept="the embedding")
-        card = _card(name or path.stem, sample_rate, window_s, padding, trained_on)
+        card = adapter_card(
+            name or path.stem,
+            output="as the model answers, pooled over its frames",
+            sample_rate=sample_rate,
+            window_s=window_s,
+            padding=padding,
+            trained_on=trained_on,
+        )
         heard_s = self._network.window_s(window_s, sample_rate, padding)
         self.card = replace(card, window_s=heard_s, weights_file=path.name, weights_sha256=self._network.sha256)
         self.dim = self._tried()
@@ -139,24 +147,6 @@ def _frames(values: NDArray[np.floating], *, has_batch_axis: bool, name: str) ->
         wanted = "(1, dim) or (1, frames, dim)" if has_batch_axis else "(dim,) or (frames, dim)"
         raise PluginError(f"{name} answered one recording with shape {values.shape}; it must be {wanted}")
     return alone
-
-
-def _card(name: str, sample_rate: int, window_s: float | None, padding: str, trained_on: Sequence[str]) -> Card:
-    if padding not in get_args(Padding):
-        raise UserError(f"padding is '{padding}'; it must be one of {', '.join(get_args(Padding))}")
-    if sample_rate < 1:
-        raise UserError(f"sample_rate is {sample_rate}; it is a number of hertz, such as {SAMPLE_RATE}")
-    if window_s is not None and not window_s > 0:
-        raise UserError(f"window_s is {window_s}; a window lasts longer than 0 s (None for the whole recording)")
-    return Card(
-        name=name,
-        licence="",
-        output="as the model answers, pooled over its frames",
-        sample_rate=sample_rate,
-        window_s=window_s,
-        padding=padding,  # type: ignore[arg-type]
-        trained_on=tuple(trained_on),
-    )
 
 
 def _checked_scale(scale: float) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 
 from spoofscope.embedders import Card, embedder
 from spoofscope.embedders._encoder import EncoderEmbedder, window_s
-from spoofscope.errors import MissingExtra, WeightsError
+from spoofscope.errors import WeightsError
 from spoofscope.fetch import weights_path
+from spoofscope.networks.hub import need_transformers
 from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, Checkpoint, open_checkpoint, require_published
 from spoofscope.networks.xlsr import XLSR_300M, build_encoder
 
@@ -99,7 +100,7 @@ def encoder(
     pool, window, normalise, layers, device, precision
         As for `xlsr.la21`.
     """
-    _require_transformers("ssl_aasist.encoder")
+    need_transformers("ssl_aasist.encoder")
     path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"ssl_aasist.encoder: no weights at {path}. Give the path of a checkpoint.")
@@ -116,7 +117,7 @@ def encoder(
 
 
 def _published(card: Card, weights: str | Path | None, *options: Any) -> EncoderEmbedder:
-    _require_transformers(card.name)
+    need_transformers(card.name)
     path = weights_path(card, weights=weights)
     checkpoint = open_checkpoint(path, card.name, sizes=XLSR_300M)
     require_published(checkpoint, card, path, own="ssl_aasist.encoder")
@@ -143,11 +144,3 @@ def _embedder(
         precision=precision,
         settings={"heads": checkpoint.sizes.heads},
     )
-
-
-def _require_transformers(name: str) -> None:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(name, "ssl") from error
