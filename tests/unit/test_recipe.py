@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoofscope.errors import RecipeError
-from spoofscope.recipe import Call, Recipe, parse_expression, read_recipe, recipe_from, write_recipe
+from spoofscope.recipe import Call, Recipe, parse_call, parse_expression, read_recipe, recipe_from, write_recipe
 
 
 def test_a_written_recipe_reads_back_as_itself() -> None:
@@ -84,3 +84,35 @@ def test_an_expression_is_a_name_with_settings() -> None:
 def test_an_expression_never_runs_anything(text: str) -> None:
     with pytest.raises(RecipeError, match="cannot read"):
         parse_expression(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "source", "options"),
+    [
+        ("onnx:model.onnx", "onnx", "model.onnx", {}),
+        (" hf:ORG/NAME-large_1.0 ", "hf", "ORG/NAME-large_1.0", {}),
+        ("onnx:model.onnx(bonafide=1, name='mine')", "onnx", "model.onnx", {"bonafide": 1, "name": "mine"}),
+        ("onnx:my model (2).onnx(polarity='spoof')", "onnx", "my model (2).onnx", {"polarity": "spoof"}),
+        ("onnx:my model (2).onnx", "onnx", "my model (2).onnx", {}),
+        ("python:a.b:Model(args={'filts': [70, (1, 32)]})", "python", "a.b:Model", {"args": {"filts": [70, (1, 32)]}}),
+        ("command:python score.py {list}", "command", "python score.py {list}", {}),
+        ("ssl_aasist.encoder:w.pth(heads=4)", "ssl_aasist.encoder", "w.pth", {"heads": 4}),
+        ("http:https://host/score", "http", "https://host/score", {}),
+        ("http://host:80/a?b=(c)", "http", "http://host:80/a?b=(c)", {}),
+        ("https://host/score(format='multipart')", "http", "https://host/score", {"format": "multipart"}),
+    ],
+)
+def test_what_stands_behind_a_colon_is_the_first_setting(text: str, name: str, source: str, options: dict) -> None:
+    assert parse_call(text, "detector", "a(b=1)") == Call(name, (source,), options)
+
+
+def test_a_colon_inside_a_setting_makes_no_scheme_and_settings_without_a_name_are_refused() -> None:
+    assert parse_call("table(path='C:calls.csv')", "corpus", "a(b=1)") == Call("table", (), {"path": "C:calls.csv"})
+    for text in ("scores('a:b')", "a + b", "onnx:", ":model"):
+        with pytest.raises(RecipeError, match=r"cannot read|must be one detector, with settings by name: a\(b=1\)"):
+            parse_call(text, "detector", "a(b=1)")
+
+
+def test_a_source_never_runs_anything() -> None:
+    text = "onnx:model.onnx(name=__import__('os').getcwd())"
+    assert parse_call(text, "detector", "a(b=1)") == Call("onnx", (text.removeprefix("onnx:"),), {})
