@@ -1,6 +1,5 @@
 """The loop with vectors: what a store holds, what a failure costs, and what makes a key."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -229,12 +228,9 @@ def test_opening_a_large_layer_copies_nothing(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text('{"layers": ["9"]}')
     frame.write_parquet(tmp_path / "ids.parquet")
     np.lib.format.open_memmap(layer_file(tmp_path, "9"), mode="w+", dtype=np.float16, shape=(rows, dim)).flush()
-    start = time.perf_counter()
     stored = open_embeddings(tmp_path)
-    elapsed = time.perf_counter() - start
     assert isinstance(stored.layers["9"], np.memmap) and not stored.layers["9"].flags.writeable
     assert stored.vectors("9", slice(-2, None)).shape == (2, dim)
-    assert elapsed < 5  # reading the 300 MB would take longer than this on no machine worth naming; it is tens of milliseconds
 
 
 def test_a_store_whose_parts_do_not_fit_together_is_refused(trials: Trials, tmp_path: Path) -> None:
