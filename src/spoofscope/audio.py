@@ -20,6 +20,7 @@ Audio: TypeAlias = NDArray[np.float32]
 Padding: TypeAlias = Literal["repeat", "zero", "none"]
 
 SAMPLE_RATE = 16_000
+BASELINE_WINDOW_S = 64_600 / SAMPLE_RATE  # what the baselines of the ASVspoof challenges hear of a recording
 
 # libsndfile's length of a stream whose encoder wrote into a pipe and so never knew it.
 UNKNOWN_FRAMES = 2**62
@@ -180,6 +181,18 @@ def fit_length(audio: Audio, length: int, *, padding: Padding = "repeat") -> Aud
     if padding == "none":
         return audio
     raise RecipeError(f"padding is '{padding}'; it must be repeat, zero or none")
+
+
+def standardised(audio: Audio) -> Audio:
+    """Return `(x - mean) / sqrt(variance + 1e-7)`, as the feature extractors of transformers do."""
+    heard = np.asarray(audio, dtype=np.float32)
+    return np.asarray((heard - heard.mean()) / np.sqrt(heard.var() + np.float32(1e-7)), dtype=np.float32)
+
+
+def tone(seconds: float, sample_rate: int) -> Audio:
+    """Return a quiet tone of 220 Hz, at least one sample long: what a model is tried on before a run rests on it."""
+    time_s = np.arange(max(1, round(seconds * sample_rate))) / sample_rate
+    return (0.1 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)
 
 
 def same_length(audio: Audio, length: int) -> Audio:

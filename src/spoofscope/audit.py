@@ -24,15 +24,15 @@ from spoofscope.corpora import Corpus, corpora
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_conditions
 from spoofscope.detectors import Detector, build_detector, detectors
 from spoofscope.embedders import Embedder, build_embedder, embedders
-from spoofscope.embedding import embed_trials, embedding_key, embeddings_folder
+from spoofscope.embedding import embed_trials, embedding_key
 from spoofscope.embeddings import Embeddings, open_embeddings
 from spoofscope.errors import RecipeError, RunFolderError, UnknownName
 from spoofscope.executors import open_executor
 from spoofscope.recipe import Recipe, parse_call, write_recipe
 from spoofscope.registry import load_plugin
 from spoofscope.scores import Scores
-from spoofscope.scoring import read_scores, score_key, score_trials, scores_folder
-from spoofscope.storage import slug, write_table, write_text
+from spoofscope.scoring import read_scores, score_key, score_trials
+from spoofscope.storage import keyed_folder, slug, write_table, write_text
 from spoofscope.trials import Trials
 
 OnProgress = Callable[[str, int, int], None]
@@ -97,10 +97,10 @@ class Audit:
         """The embedders that the recipe names, built, by the folder name of each; one that is also a detector is built once."""
         built: dict[str, Embedder] = {}
         for text in self.recipe.embedders:
-            known = (
-                dict(zip(self.recipe.detectors, self.detectors.values(), strict=True)) if text in self.recipe.detectors else {}
-            )
-            embedder = checked_embedder(known[text]) if known else open_embedder(text)
+            if text in self.recipe.detectors:
+                embedder = checked_embedder(list(self.detectors.values())[self.recipe.detectors.index(text)])
+            else:
+                embedder = open_embedder(text)
             name = embedder.card.name
             if name in built:
                 raise RecipeError(f"two embedders of this recipe are called '{name}'; give one of them another name")
@@ -167,7 +167,7 @@ class Audit:
             max_duration_s=recipe.max_duration_s,
             dtype=recipe.vectors,
         )
-        return embeddings_folder(self._parent("embeddings", embedder), condition, key)
+        return keyed_folder(self._parent("embeddings", embedder), condition.name, key)
 
     def _embeddings_row(self, name: str, condition: Condition, stored: Embeddings) -> dict[str, Any]:
         settings = identity(self.embedders[name])
@@ -248,7 +248,7 @@ class Audit:
 
     def _read(self, detector: Detector, trials: Trials, condition: Condition, parent: Path) -> Scores:
         key = score_key(detector, trials, condition, seed=self.recipe.seed, max_duration_s=self.recipe.max_duration_s)
-        return read_scores(scores_folder(parent, condition, key), trials.name)
+        return read_scores(keyed_folder(parent, condition.name, key), trials.name)
 
     def _seconds(self) -> dict[str, float]:
         try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from spoofscope.audio import SAMPLE_RATE, Audio, Padding, fit_length
 from spoofscope.errors import UserError
+from spoofscope.registry import Registry, origin_of
+
+T = TypeVar("T")
+Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 Polarity: TypeAlias = Literal["bonafide", "spoof"]
 
@@ -74,6 +78,31 @@ class Card:
         if self.window_s is None:
             return audio
         return fit_length(audio, round(self.window_s * self.sample_rate), padding=self.padding)
+
+
+class Models(Registry[T]):
+    """A room of models: what builds each, and its card."""
+
+    def __init__(self, kind: str, room: str) -> None:
+        super().__init__(kind, room)
+        self.cards: dict[str, Card] = {}
+
+    def register(self, card: Card) -> Callable[[Factory], Factory]:
+        """Register a class, or a function that builds one, as the model that `card` describes: a decorator."""
+
+        def register(factory: Factory) -> Factory:
+            self.add(card.name, factory, origin=origin_of(factory))  # type: ignore[arg-type]
+            self.cards[card.name] = card
+            if isinstance(factory, type):
+                factory.card = card  # type: ignore[attr-defined]
+            return factory
+
+        return register
+
+    def card_of(self, name: str) -> Card:
+        """Return the card of the model called `name`, without building it."""
+        self.get(name)
+        return self.cards[name]
 
 
 def adapter_card(

@@ -72,8 +72,8 @@ def _recipe(options: argparse.Namespace, base: dict[str, Any] | None = None) -> 
     return recipe_from({**(base or {}), **flags}, where="command line")
 
 
-def _stages(options: argparse.Namespace, stages: Sequence[str], base: dict[str, Any] | None = None) -> int:
-    recipe = _recipe(options, base)
+def _stages(options: argparse.Namespace, stages: Sequence[str], recipe: Recipe | None = None) -> int:
+    recipe = recipe or _recipe(options)
     if options.print_recipe:
         print(write_recipe(recipe), end="")
         return 0
@@ -100,19 +100,20 @@ def _stages(options: argparse.Namespace, stages: Sequence[str], base: dict[str, 
 
 
 def _demo(options: argparse.Namespace) -> int:
-    return _stages(options, ("score", "evaluate", "report"), DEMO)
+    return _stages(options, ("score", "evaluate", "report"), _recipe(options, DEMO))
 
 
 def _run(options: argparse.Namespace) -> int:
     recipe = _recipe(options)
     stages = (("embed",) if recipe.embedders else ()) + (("evaluate", "report") if recipe.detectors else ())
-    return _stages(options, ("score", *stages) if recipe.detectors else stages)
+    return _stages(options, ("score", *stages) if recipe.detectors else stages, recipe)
 
 
 def _embed(options: argparse.Namespace) -> int:
-    if not (options.print_recipe or _recipe(options).embedders):
+    recipe = _recipe(options)
+    if not (options.print_recipe or recipe.embedders):
         raise UserError("embedders is empty; name at least one ('spoofscope list embedders')")
-    return _stages(options, ("embed",))
+    return _stages(options, ("embed",), recipe)
 
 
 def _score(options: argparse.Namespace) -> int:

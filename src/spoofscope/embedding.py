@@ -20,7 +20,7 @@ from spoofscope.errors import PluginError, RecipeError
 from spoofscope.executors import Executor
 from spoofscope.run import MEASURED, Answer, OnProgress, Plan, Prepared, best_of, finished, measured_columns, work_through
 from spoofscope.scores import OK
-from spoofscope.storage import keyed_folder, open_keyed
+from spoofscope.storage import open_keyed
 from spoofscope.trials import Trials
 from spoofscope.windows import Pool
 
@@ -88,11 +88,6 @@ def embedding_key(
         "seed": seed,
         "max_duration_s": max_duration_s,
     }
-
-
-def embeddings_folder(parent: Path, condition: Condition, key: dict[str, Any]) -> Path:
-    """Name the folder of the embeddings of a key."""
-    return keyed_folder(parent, condition.name, key)
 
 
 @dataclass(frozen=True)

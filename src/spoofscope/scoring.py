@@ -32,7 +32,7 @@ from spoofscope.run import (
     work_through,
 )
 from spoofscope.scores import OK, Scores
-from spoofscope.storage import keyed_folder, open_keyed, write_table
+from spoofscope.storage import open_keyed, write_table
 from spoofscope.trials import Trials
 from spoofscope.windows import pool_scores
 
@@ -100,11 +100,6 @@ def score_key(detector: Detector, trials: Trials, condition: Condition, *, seed:
         "seed": seed,
         "max_duration_s": max_duration_s,
     }
-
-
-def scores_folder(parent: Path, condition: Condition, key: dict[str, Any]) -> Path:
-    """Name the folder of the scores of a key."""
-    return keyed_folder(parent, condition.name, key)
 
 
 def read_scores(folder: Path, name: str) -> Scores:

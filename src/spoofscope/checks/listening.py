@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import SAMPLE_RATE, Audio, Padding, read_audio
+from spoofscope.audio import BASELINE_WINDOW_S, SAMPLE_RATE, Audio, Padding, read_audio, standardised
 from spoofscope.cards import Card
 from spoofscope.detectors import Detector
 from spoofscope.errors import DataError, PluginError, SpoofscopeError
@@ -26,7 +26,7 @@ Scores = NDArray[np.float32]
 Logits = NDArray[np.float32]
 Ask = Callable[[Sequence[Audio]], NDArray[np.float32]]
 
-WINDOWS_S = (64_600 / SAMPLE_RATE, 64_000 / SAMPLE_RATE)
+WINDOWS_S = (BASELINE_WINDOW_S, 64_000 / SAMPLE_RATE)
 PADDINGS: tuple[Padding, ...] = ("zero", "repeat")
 PRE_EMPHASIS = 0.97
 MAX_DURATION_S = 600.0
@@ -67,11 +67,6 @@ class Output(NamedTuple):
 def pre_emphasised(audio: Audio) -> Audio:
     """Return `y[0] = x[0]`, `y[n] = x[n] - 0.97 x[n - 1]`."""
     return np.concatenate([audio[:1], audio[1:] - np.float32(PRE_EMPHASIS) * audio[:-1]])
-
-
-def standardised(audio: Audio) -> Audio:
-    """Return `(x - mean) / sqrt(variance + 1e-7)`, as the processors of wav2vec 2.0 do."""
-    return np.asarray((audio - audio.mean()) / np.sqrt(audio.var() + np.float32(1e-7)), dtype=np.float32)
 
 
 def peak_normalised(audio: Audio) -> Audio:

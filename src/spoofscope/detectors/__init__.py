@@ -12,16 +12,14 @@ them to `card.window_s`, but a direct caller may not have). The score of a recor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.cards import Card as Card
-from spoofscope.registry import Registry, origin_of
-
-Factory = TypeVar("Factory", bound=Callable[..., Any])
+from spoofscope.cards import Models
 
 
 @runtime_checkable
@@ -35,29 +33,9 @@ class Detector(Protocol):
         ...
 
 
-detectors: Registry[Callable[..., Detector]] = Registry("detector", "spoofscope.detectors")
-
-
-def detector(card: Card) -> Callable[[Factory], Factory]:
-    """Register a class, or a function that builds one, as the detector that `card` describes."""
-
-    def register(factory: Factory) -> Factory:
-        detectors.add(card.name, factory, origin=origin_of(factory))
-        cards[card.name] = card
-        if isinstance(factory, type):
-            factory.card = card  # type: ignore[attr-defined]
-        return factory
-
-    return register
-
-
-cards: dict[str, Card] = {}
-
-
-def card_of(name: str) -> Card:
-    """Return the card of the detector called `name`, without building it."""
-    detectors.get(name)
-    return cards[name]
+detectors: Models[Callable[..., Detector]] = Models("detector", "spoofscope.detectors")
+detector = detectors.register
+card_of = detectors.card_of
 
 
 class Flipped:

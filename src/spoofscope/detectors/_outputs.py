@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import Audio
+from spoofscope.audio import Audio, tone
 from spoofscope.cards import Card, Polarity
 from spoofscope.errors import AudioError, PluginError, UserError
 
@@ -202,22 +202,17 @@ def tried(card: Card, ask: Callable[[Audio], Any], *, bonafide: int | None, scor
     UserError
         If the options do not fit its columns.
     """
-    tone = _tone(card)
+    heard = tone(card.window_s or TONE_S, card.sample_rate)
     try:
-        answer = ask(tone)
+        answer = ask(heard)
     except AudioError as error:
         raise PluginError(
-            f"{name} fails on a tone of {len(tone)} samples, as it would on every recording: {error}. "
+            f"{name} fails on a tone of {len(heard)} samples, as it would on every recording: {error}. "
             f"If it hears one length only, give that as window_s.{hint and ' '}{hint}"
         ) from error
     columns = rows(answer, 1, name=name).shape[1]
     check_columns(columns, bonafide=bonafide, score=score, name=name, polarity=card.polarity)
     return replace(card, output=_describe(columns, bonafide=bonafide, score=score, name=name))
-
-
-def _tone(card: Card) -> Audio:
-    time_s = np.arange(max(1, round((card.window_s or TONE_S) * card.sample_rate))) / card.sample_rate
-    return (0.1 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)
 
 
 def _describe(columns: int, *, bonafide: int | None, score: Score, name: str) -> str:

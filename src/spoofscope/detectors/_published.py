@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.cards import Card
-from spoofscope.errors import MissingExtra, RecipeError
+from spoofscope.errors import MissingExtra
 from spoofscope.fetch import verify, weights_path
 from spoofscope.networks.aasist_blocks import Run, Tensor, Weights
 from spoofscope.networks.checkpoint import Shape, check_state, read_state
 from spoofscope.networks.devices import checked_device
-from spoofscope.networks.workers import Workers, available_threads, in_turn
+from spoofscope.networks.workers import Workers, checked_threads, in_turn
 
 OUTPUT = "logit of the class bona fide (index 1 of 2), before any softmax"
 
@@ -110,18 +110,3 @@ class PublishedDetector:
     def _hear(self, audio: Tensor, run: Run) -> tuple[Tensor, Tensor]:
         hidden = self.network.hidden_layer(audio, self._weights, run=run, whole=self._device != "cpu")
         return hidden, self.network.logits(hidden, self._weights)
-
-
-def checked_threads(threads: int | None, *, name: str) -> int:
-    """Return how many threads to compute on: those asked for, or as many as this process may use.
-
-    Raises
-    ------
-    RecipeError
-        If it is less than one.
-    """
-    if threads is None:
-        return available_threads()
-    if threads < 1:
-        raise RecipeError(f"{name}: threads is {threads}; it must be at least 1")
-    return threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from spoofscope.audio import BASELINE_WINDOW_S
 from spoofscope.detectors import Card, detector
 from spoofscope.detectors._published import OUTPUT, Network, PublishedDetector
 from spoofscope.networks.aasist import AASIST, AASIST_L, Architecture, expected_shapes, fold, hidden_layer, logits
@@ -11,7 +12,6 @@ from spoofscope.networks.aasist import AASIST, AASIST_L, Architecture, expected_
 PAPER = "Jung et al., AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Graph Attention Networks, arXiv:2110.01200"
 CLOVAAI = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
 ASVSPOOF5 = "https://raw.githubusercontent.com/asvspoof-challenge/asvspoof5/main/Baseline-AASIST/models/weights/AASIST/best.pth"
-WINDOW_S = 64_600 / 16_000
 
 
 def _network(architecture: Architecture) -> Network:
@@ -27,7 +27,7 @@ def _network(architecture: Architecture) -> Network:
     Card(
         name="aasist.la19",
         licence="MIT",
-        window_s=WINDOW_S,
+        window_s=BASELINE_WINDOW_S,
         output=OUTPUT,
         trained_on=("asvspoof2019_la/train",),
         paper=PAPER,
@@ -64,7 +64,7 @@ class AasistLa19(PublishedDetector):
     Card(
         name="aasist_l.la19",
         licence="MIT",
-        window_s=WINDOW_S,
+        window_s=BASELINE_WINDOW_S,
         output=OUTPUT,
         trained_on=("asvspoof2019_la/train",),
         paper=PAPER,
@@ -85,7 +85,7 @@ class AasistLLa19(PublishedDetector):
     Card(
         name="aasist.asvspoof5",
         licence="MIT",
-        window_s=WINDOW_S,
+        window_s=BASELINE_WINDOW_S,
         output=OUTPUT,
         trained_on=("asvspoof5/train",),
         paper=f"{PAPER}; the weights are a baseline of Wang et al., ASVspoof 5, arXiv:2408.08739",

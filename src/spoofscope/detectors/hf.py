@@ -14,7 +14,6 @@ from spoofscope.cards import adapter_card
 from spoofscope.detectors import Card, detector
 from spoofscope.detectors._labels import bonafide_label
 from spoofscope.detectors._outputs import Score, check_choice
-from spoofscope.detectors._published import checked_threads
 from spoofscope.errors import AudioError, UserError
 from spoofscope.networks.devices import checked_device
 from spoofscope.networks.hub import (
@@ -27,7 +26,7 @@ from spoofscope.networks.hub import (
     read_configuration,
     read_feature_extractor,
 )
-from spoofscope.networks.workers import Workers, in_turn
+from spoofscope.networks.workers import Workers, checked_threads, in_turn
 
 if TYPE_CHECKING:
     from spoofscope.networks.aasist_blocks import Run

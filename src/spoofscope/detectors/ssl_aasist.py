@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import Audio
+from spoofscope.audio import BASELINE_WINDOW_S, Audio
 from spoofscope.cards import Card
 from spoofscope.detectors import detector
 from spoofscope.errors import RecipeError, WeightsError
@@ -23,15 +23,13 @@ from spoofscope.networks.convolution import channels_innermost
 from spoofscope.networks.devices import checked_device
 from spoofscope.networks.hub import need_transformers
 from spoofscope.networks.ssl_aasist import fold, hidden_layer
-from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, Checkpoint, open_checkpoint, require_published
+from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, PAPER, Checkpoint, open_checkpoint, require_published
 from spoofscope.networks.xlsr import XLSR_300M, build_encoder
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "int8"]
 Score: TypeAlias = Literal["logit", "difference"]
 
-PAPER = "Tak et al., Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation, arXiv:2202.12233"
 FOLDER = "https://drive.google.com/drive/folders/1c4ywztEVlYVijfwbGLl9OEa1SNtFKppB"
-WINDOW_S = 64_600 / 16_000
 OUTPUT = {
     "logit": "logit of the class bona fide (index 1 of 2), before any softmax, as its authors score",
     "difference": "logit of bona fide minus logit of spoof (index 1 minus index 0), as the reference study scored",
@@ -135,7 +133,7 @@ class _Published(_SslAasist):
     Card(
         name="ssl_aasist.la21",
         licence="MIT",
-        window_s=WINDOW_S,
+        window_s=BASELINE_WINDOW_S,
         output=OUTPUT["logit"],
         trained_on=("asvspoof2019_la/train",),
         paper=PAPER,
@@ -174,7 +172,7 @@ class SslAasistLa21(_Published):
     Card(
         name="ssl_aasist.df21",
         licence="MIT",
-        window_s=WINDOW_S,
+        window_s=BASELINE_WINDOW_S,
         output=OUTPUT["logit"],
         trained_on=("asvspoof2019_la/train",),
         paper=PAPER,
@@ -187,7 +185,7 @@ class SslAasistDf21(_Published):
     """XLS-R 300M and AASIST, fine-tuned on ASVspoof 2019 LA for ASVspoof 2021 DF; options as `SslAasistLa21`."""
 
 
-@detector(Card(name="ssl_aasist", licence="", window_s=WINDOW_S, output=OUTPUT["logit"], paper=PAPER))
+@detector(Card(name="ssl_aasist", licence="", window_s=BASELINE_WINDOW_S, output=OUTPUT["logit"], paper=PAPER))
 class SslAasist(_SslAasist):
     """A checkpoint of this architecture that was trained elsewhere; its sizes are read off its tensors.
 

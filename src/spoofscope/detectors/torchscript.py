@@ -20,7 +20,7 @@ from spoofscope.detectors._outputs import Score, check_choice, column, last_tens
 from spoofscope.errors import AudioError, MissingExtra, UserError, WeightsError
 from spoofscope.fetch import sha256_of
 from spoofscope.networks.devices import checked_device
-from spoofscope.networks.workers import Workers, available_threads
+from spoofscope.networks.workers import Workers, checked_threads
 
 if TYPE_CHECKING:
     from spoofscope.networks.aasist_blocks import Run
@@ -96,9 +96,7 @@ class TorchScriptModel:
         check_choice(bonafide=bonafide, score=score)
         if rank not in (1, 2, 3):
             raise UserError(f"rank is {rank}; it must be 1 for (samples), 2 for (batch, samples) or 3 for (batch, 1, samples)")
-        threads = available_threads() if threads is None else threads
-        if threads < 1:
-            raise UserError(f"threads is {threads}; it must be at least 1")
+        threads = checked_threads(threads, name="torchscript")
         path = Path(file)
         self._name, self._rank, self._device = path.name, rank, device
         self._model = _load(path, device)

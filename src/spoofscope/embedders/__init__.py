@@ -16,16 +16,14 @@ part of the key that the vectors are stored under. A detector with these two att
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.audio import Audio
 from spoofscope.cards import Card as Card
-from spoofscope.registry import Registry, origin_of
-
-Factory = TypeVar("Factory", bound=Callable[..., Any])
+from spoofscope.cards import Models
 
 
 @runtime_checkable
@@ -41,29 +39,9 @@ class Embedder(Protocol):
         ...
 
 
-embedders: Registry[Callable[..., Embedder]] = Registry("embedder", "spoofscope.embedders")
-
-
-def embedder(card: Card) -> Callable[[Factory], Factory]:
-    """Register a class, or a function that builds one, as the embedder that `card` describes."""
-
-    def register(factory: Factory) -> Factory:
-        embedders.add(card.name, factory, origin=origin_of(factory))
-        cards[card.name] = card
-        if isinstance(factory, type):
-            factory.card = card  # type: ignore[attr-defined]
-        return factory
-
-    return register
-
-
-cards: dict[str, Card] = {}
-
-
-def card_of(name: str) -> Card:
-    """Return the card of the embedder called `name`, without building it."""
-    embedders.get(name)
-    return cards[name]
+embedders: Models[Callable[..., Embedder]] = Models("embedder", "spoofscope.embedders")
+embedder = embedders.register
+card_of = embedders.card_of
 
 
 def build_embedder(name: str, /, *source: str, **options: Any) -> Embedder:

@@ -39,7 +39,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import Audio
+from spoofscope.audio import BASELINE_WINDOW_S, Audio
 from spoofscope.cards import Card
 from spoofscope.embedders._hearing import Filterbank, Hearing, Piece, Samples, WhisperSpectrogram
 from spoofscope.embedders._pool import Moments, checked_pool, merged, pooled_dim, vector
@@ -50,7 +50,6 @@ from spoofscope.networks.linear import pack
 
 Tensor: TypeAlias = Any
 
-DETECTOR_WINDOW_S = 64_600 / 16_000
 # Of a padded row, at most this share is padding: beyond it a forward pass of its own is cheaper.
 MOST_PADDING = 0.2
 # Families whose code calls its linear layers and does not reach for their weights.
@@ -361,7 +360,7 @@ def window_s(window: str) -> float | None:
     """
     if window not in ("whole", "detector"):
         raise UserError(f"window is '{window}'; it must be whole, or detector for the first 64,600 samples")
-    return None if window == "whole" else DETECTOR_WINDOW_S
+    return None if window == "whole" else BASELINE_WINDOW_S
 
 
 def _checked_precision(precision: str, device: str) -> str:

@@ -8,10 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import Audio, fit_length
-
-# The feature extractors of transformers add this to a variance before they divide by its root.
-TINY = 1e-7
+from spoofscope.audio import Audio, fit_length, standardised
 
 
 class Piece(NamedTuple):
@@ -52,7 +49,7 @@ class Samples:
     def pieces(self, audio: Audio) -> list[Piece]:
         """Return the recording as one piece."""
         heard = _at_least(audio, self.shortest)
-        return [Piece(normalised(heard) if self._normalise else heard, real_frames(self._model, len(heard)))]
+        return [Piece(standardised(heard) if self._normalise else heard, real_frames(self._model, len(heard)))]
 
 
 class Filterbank:
@@ -101,7 +98,7 @@ class WhisperSpectrogram:
 
     def pieces(self, audio: Audio) -> list[Piece]:
         """Return one piece for each 30 s; its real frames are those that begin before its sound ends."""
-        heard = normalised(audio) if self._normalise else np.asarray(audio, dtype=np.float32)
+        heard = standardised(audio) if self._normalise else np.asarray(audio, dtype=np.float32)
         length = self._extract.n_samples
         return [self._piece(heard[start : start + length]) for start in range(0, len(heard), length)]
 
@@ -110,12 +107,6 @@ class WhisperSpectrogram:
         mel_frames = -(-len(heard) // self._extract.hop_length)
         spectrogram = np.asarray(features["input_features"][0], dtype=np.float32)
         return Piece(spectrogram.T, real_frames(self._encoder, mel_frames))
-
-
-def normalised(audio: Audio) -> Audio:
-    """Return the recording with zero mean and unit variance, as the feature extractors of transformers make it."""
-    heard = np.asarray(audio, dtype=np.float32)
-    return np.asarray((heard - heard.mean()) / np.sqrt(heard.var() + TINY), dtype=np.float32)
 
 
 def real_frames(model: Any, steps: int) -> int:

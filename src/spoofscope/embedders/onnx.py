@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import SAMPLE_RATE, Audio, Padding
+from spoofscope.audio import SAMPLE_RATE, Audio, Padding, tone
 from spoofscope.cards import adapter_card
 from spoofscope.embedders import Card, embedder
 from spoofscope.embedders._pool import checked_pool, moments_of, vector
@@ -128,9 +128,8 @@ class OnnxEmbedder:
 
     def _tried(self) -> int:
         """Return the dimension of what the model answers to a tone."""
-        time_s = np.arange(max(1, round((self.card.window_s or TONE_S) * self.card.sample_rate))) / self.card.sample_rate
         try:
-            return len(self._vector((0.1 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)))
+            return len(self._vector(tone(self.card.window_s or TONE_S, self.card.sample_rate)))
         except AudioError as error:
             raise PluginError(
                 f"{self._network.name} fails on a tone, as it would on every recording: {error}. If it hears one length only, "

@@ -12,10 +12,9 @@ from spoofscope.embedders._encoder import EncoderEmbedder, window_s
 from spoofscope.errors import WeightsError
 from spoofscope.fetch import weights_path
 from spoofscope.networks.hub import need_transformers
-from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, Checkpoint, open_checkpoint, require_published
+from spoofscope.networks.ssl_aasist_checkpoint import DF21, LA21, PAPER, Checkpoint, open_checkpoint, require_published
 from spoofscope.networks.xlsr import XLSR_300M, build_encoder
 
-PAPER = "Tak et al., Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation, arXiv:2202.12233"
 OUTPUT = "pooled layers of the encoder: 0 to 24 before the final layer norm, and final after it, which the detector reads"
 
 

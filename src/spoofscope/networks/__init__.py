@@ -1,1 +1,1 @@
-"""What models compute: front ends and networks as functions of arrays and weights, without names, cards or files to fetch."""
+"""What models compute, and how their files are read: front ends and networks as functions, without the names and cards of a room."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spoofscope.audio import Audio, Padding
 from spoofscope.errors import AudioError, MissingExtra, UserError, WeightsError
 from spoofscope.fetch import sha256_of
-from spoofscope.networks.workers import available_threads
+from spoofscope.networks.workers import checked_threads
 
 Session: TypeAlias = Any
 Result = TypeVar("Result")
@@ -85,9 +85,7 @@ class Network:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        threads = available_threads() if threads is None else threads
-        if threads < 1:
-            raise UserError(f"threads is {threads}; it must be at least 1")
+        threads = checked_threads(threads, name=path.name)
         self.name, self._verb, given = path.name, verb, dict(constants or {})
         self.sha256, data = read_digests(path)
         self.session = open_session(path, name="onnx", device=device)

@@ -21,6 +21,10 @@ from spoofscope.networks.xlsr import Sizes, encoder_shapes, fairseq_shapes, is_p
 
 FORMAT = 1
 KIND = "ssl_aasist"
+PAPER = (
+    "Tak et al., Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation, "
+    "arXiv:2202.12233"
+)
 _PUBLISHED = "ssl_model.model."
 _CONVERTED = "xlsr."
 _METADATA = "spoofscope"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from spoofscope.errors import RecipeError
 from spoofscope.networks.aasist_blocks import Run
 
 Item = TypeVar("Item")
@@ -70,6 +71,21 @@ class _Shared:
 def available_threads() -> int:
     """Return how many threads this process may run at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checked_threads(threads: int | None, *, name: str) -> int:
+    """Return how many threads to compute on: those asked for, or as many as this process may use.
+
+    Raises
+    ------
+    RecipeError
+        If it is less than one.
+    """
+    if threads is None:
+        return available_threads()
+    if threads < 1:
+        raise RecipeError(f"{name}: threads is {threads}; it must be at least 1")
+    return threads
 
 
 def in_turn(compute: Callable[[int, int], None], stretches: Iterable[tuple[int, int]]) -> None:

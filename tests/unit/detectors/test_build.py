@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spoofscope.cards import identity
-from spoofscope.detectors import Card, Flipped, build_detector, cards, detector, detectors
+from spoofscope.detectors import Card, Flipped, build_detector, detector, detectors
 from spoofscope.errors import UnknownName, UserError
 
 
@@ -29,7 +29,7 @@ def registered():
 
     yield add
     for name in [name for name in detectors._things if name.startswith("test.")]:
-        del detectors._things[name], detectors._origins[name], cards[name]
+        del detectors._things[name], detectors._origins[name], detectors.cards[name]
 
 
 AUDIO = [np.full(10, 0.25, np.float32), np.full(10, 0.5, np.float32)]

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from spoofscope.embedders import _encoder, _hearing  # noqa: E402
-from spoofscope.embedders._encoder import DETECTOR_WINDOW_S, EncoderEmbedder, buckets, listening, window_s  # noqa: E402
+from spoofscope.embedders._encoder import BASELINE_WINDOW_S, EncoderEmbedder, buckets, listening, window_s  # noqa: E402
 from tests.unit.embedders import tiny  # noqa: E402
 
 LENGTHS = (16_000, 14_500, 3_000, 1, 500, 16_000, 15_990, 30_000, 13_000)
@@ -142,7 +142,7 @@ def test_the_window_of_the_card_is_what_is_heard():
     short, long = tiny.noises(30_000, 70_000)
     np.testing.assert_array_equal(built.embed([long]), built.embed([long[:64_600]]))
     np.testing.assert_array_equal(built.embed([short]), built.embed([np.tile(short, 3)[:64_600]]))
-    assert window_s("whole") is None and window_s("detector") == DETECTOR_WINDOW_S == 4.0375
+    assert window_s("whole") is None and window_s("detector") == BASELINE_WINDOW_S == 4.0375
     assert worst_difference(embedder("wav2vec2 large").embed([short]), built.embed([short])) > 1e-4
 
 

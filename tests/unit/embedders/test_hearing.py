@@ -8,8 +8,9 @@ from spoofscope.cards import Card
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from spoofscope.audio import standardised  # noqa: E402
 from spoofscope.embedders._encoder import EncoderEmbedder, listening  # noqa: E402
-from spoofscope.embedders._hearing import Filterbank, Samples, WhisperSpectrogram, normalised  # noqa: E402
+from spoofscope.embedders._hearing import Filterbank, Samples, WhisperSpectrogram  # noqa: E402
 from tests.unit.embedders import tiny  # noqa: E402
 
 HALF_MINUTE = 480_000
@@ -18,10 +19,12 @@ HALF_MINUTE = 480_000
 def test_normalised_samples_are_those_of_the_feature_extractor():
     audio = tiny.noises(7_777)[0]
     theirs = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)(audio, sampling_rate=16_000).input_values[0]
-    np.testing.assert_allclose(normalised(audio), theirs, atol=1e-6)
+    np.testing.assert_allclose(standardised(audio), theirs, atol=1e-6)
     assert Samples(tiny.build("hubert base"), normalise=False).pieces(audio)[0].values is not None
-    np.testing.assert_array_equal(Samples(tiny.build("hubert base"), normalise=True).pieces(audio)[0].values, normalised(audio))
-    assert np.abs(normalised(np.zeros(500, dtype=np.float32))).max() == 0
+    np.testing.assert_array_equal(
+        Samples(tiny.build("hubert base"), normalise=True).pieces(audio)[0].values, standardised(audio)
+    )
+    assert np.abs(standardised(np.zeros(500, dtype=np.float32))).max() == 0
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -79,6 +82,6 @@ def test_whisper_normalises_the_recording_before_it_is_cut():
     pieces = WhisperSpectrogram(tiny.build("whisper").encoder, transformers.WhisperFeatureExtractor(), normalise=True).pieces(
         long
     )
-    plain = whisper()._hearing.pieces(normalised(long))
+    plain = whisper()._hearing.pieces(standardised(long))
     for piece, other in zip(pieces, plain, strict=True):
         np.testing.assert_array_equal(piece.values, other.values)
