@@ -39,6 +39,7 @@ def main() -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--repetitions", type=int, default=5)
     options.add_argument("--small", action="store_true", help="two layers instead of 24: whether the script runs at all")
+    options.add_argument("--compiled", action="store_true", help="time torch.compile of the encoder as well (CPU)")
     options.add_argument("--weights", help="a real checkpoint, for the difference in EER between precisions")
     options.add_argument("--heads", type=int, help="attention heads of that checkpoint's encoder, if not 16")
     options.add_argument("--corpus", default="builtin", help="labelled corpus for that difference")
@@ -74,7 +75,7 @@ def random_state(sizes: Sizes) -> dict[str, torch.Tensor]:
     return state
 
 
-def published(path: Path, sizes: Sizes, attention: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def published(path: Path, sizes: Sizes, attention: str, *, compiled: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
     """The encoder as transformers computes it, and the back end op for op as its authors wrote it."""
     state = torch.load(path, weights_only=True, mmap=True)
     prefix = "ssl_model.model."
@@ -83,6 +84,8 @@ def published(path: Path, sizes: Sizes, attention: str) -> Callable[[torch.Tenso
         sizes,
         attention=attention,
     )
+    if compiled:
+        encoder = torch.compile(encoder, dynamic=False)
     back_end = EagerBackEnd(sizes.dim)
     back_end.load_state_dict({name: value for name, value in state.items() if not name.startswith(prefix)}, strict=True)
     back_end.eval()
@@ -98,6 +101,8 @@ def on_cpu(path: Path, sizes: Sizes, chosen: argparse.Namespace) -> None:
     if linear.has_bfloat16():
         ours["bfloat16"] = build_detector("ssl_aasist", str(path), precision="bfloat16", **heads)
     theirs = {attention: published(path, sizes, attention) for attention in ("eager", "sdpa")}
+    if chosen.compiled:
+        theirs["compiled"] = published(path, sizes, "sdpa", compiled=True)
     gflop = GFLOP if sizes == XLSR_300M else float("nan")
     print(
         f"{sizes.layers} layers of {sizes.dim}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; seconds a clip, best of {chosen.repetitions}"
@@ -119,7 +124,7 @@ def on_cpu(path: Path, sizes: Sizes, chosen: argparse.Namespace) -> None:
             for name, run in runs.items():
                 seconds[name] = min(seconds[name], timed(run) / size)
         peer = min(seconds["eager"], seconds["sdpa"])
-        print(f"batch {size}: published eager {seconds['eager']:.3f}, sdpa {seconds['sdpa']:.3f}")
+        print(f"batch {size}: published {', '.join(f'{name} {seconds[name]:.3f}' for name in theirs)}")
         for name in ours:
             apart = np.abs(answers[name] - answers["eager"]).max()
             print(

@@ -22,7 +22,7 @@ def can_pack() -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Say whether this processor multiplies bfloat16 itself; without it PyTorch would imitate it, some twenty times slower."""
+    """Say whether this processor multiplies bfloat16 itself; without it PyTorch would imitate it, far slower."""
     import torch
 
     answers = (getattr(torch.cpu, name, bool) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
