@@ -10,6 +10,7 @@
     |   `-- PluginError          a plug-in that cannot be imported or breaks the contract
     `-- DataError       (3)      what was given is wrong: mend the files
         |-- TrialsError          a table of trials that does not validate
+        |   `-- LeakError          a split whose sides share a speaker, a source ...
         |-- CorpusError          a corpus whose files or counts differ from its card
         |-- AudioError           one recording that cannot be read (kept as that trial's status)
         |-- WeightsError         a checkpoint of another model, or a wrong digest
@@ -58,6 +59,10 @@ class DataError(SpoofscopeError):
 
 class TrialsError(DataError):
     """A table of trials does not validate."""
+
+
+class LeakError(TrialsError):
+    """Training and test share what they must not share."""
 
 
 class CorpusError(DataError):
