@@ -37,6 +37,8 @@ from spoofscope.trials import Trials
 
 OnProgress = Callable[[str, int, int], None]
 
+EMBEDDINGS, OTHER = "embeddings", "other_embeddings"
+
 
 class Corpora(NamedTuple):
     """The trials of a run: those evaluated, and those that thresholds are frozen on (None for a split of the former)."""
@@ -74,6 +76,17 @@ class Audit:
             trials = trials.subset(recipe.subset, by=recipe.subset_by, seed=recipe.seed)
         development = None if recipe.development == "split" else corpus.trials(recipe.development, root=root, **options)
         return Corpora(corpus.card, protocol, trials, development)
+
+    @cached_property
+    def other(self) -> Corpora | None:
+        """The other corpus, whose embeddings train heads that are tested on this one; None where the recipe names none."""
+        recipe = self.recipe
+        if not recipe.train_corpus:
+            return None
+        corpus, options = open_corpus(recipe.train_corpus)
+        protocol = recipe.train_protocol or default_protocol(corpus.card)
+        root = Path(recipe.train_root) if recipe.train_root else None
+        return Corpora(corpus.card, protocol, corpus.trials(protocol, root=root, **options), None)
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -136,20 +149,20 @@ class Audit:
             self.timed("embed"),
             open_executor(self.recipe.executor, workers=self.recipe.workers, plugins=self.recipe.plugins) as executor,
         ):
-            for name, embedder in self.embedders.items():
-                for condition in self.conditions:
-                    stored = embed_trials(
-                        embedder,
-                        self.data.trials,
-                        condition,
-                        self._parent("embeddings", name),
-                        executor=executor,
-                        seed=self.recipe.seed,
-                        batch_size=self.recipe.batch_size,
-                        max_duration_s=self.recipe.max_duration_s,
-                        dtype=self.recipe.vectors,
-                        on_progress=functools.partial(on_progress, f"{name}, {condition.label}", len(self.data.trials)),
-                    )
+            for name, embedder, trials, condition, kind in self._embedding_tasks():
+                stored = embed_trials(
+                    embedder,
+                    trials,
+                    condition,
+                    self._parent(kind, name),
+                    executor=executor,
+                    seed=self.recipe.seed,
+                    batch_size=self.recipe.batch_size,
+                    max_duration_s=self.recipe.max_duration_s,
+                    dtype=self.recipe.vectors,
+                    on_progress=functools.partial(on_progress, f"{name}, {condition.label}", len(trials)),
+                )
+                if kind == EMBEDDINGS:
                     rows.append(self._embeddings_row(name, condition, stored))
         write_table(pl.DataFrame(rows), self.folder / "tables" / "embeddings.csv")
 
@@ -157,17 +170,38 @@ class Audit:
         """Open the finished embeddings of one embedder under one condition; nothing is read until it is used."""
         return open_embeddings(self._embeddings_folder(embedder, condition), self.data.trials.name)
 
-    def _embeddings_folder(self, embedder: str, condition: Condition) -> Path:
+    def other_embeddings(self, embedder: str) -> Embeddings:
+        """Open the finished embeddings of the other corpus, heard clean.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe names no other corpus.
+        """
+        if self.other is None:
+            raise RecipeError("train_corpus is empty; name the corpus that heads are to be trained on")
+        return open_embeddings(self._embeddings_folder(embedder, CLEAN, self.other.trials, OTHER), self.other.trials.name)
+
+    def _embeddings_folder(
+        self, embedder: str, condition: Condition, trials: Trials | None = None, kind: str = EMBEDDINGS
+    ) -> Path:
         recipe = self.recipe
         key = embedding_key(
             self.embedders[embedder],
-            self.data.trials,
+            trials or self.data.trials,
             condition,
             seed=recipe.seed,
             max_duration_s=recipe.max_duration_s,
             dtype=recipe.vectors,
         )
-        return keyed_folder(self._parent("embeddings", embedder), condition.name, key)
+        return keyed_folder(self._parent(kind, embedder), condition.name, key)
+
+    def _embedding_tasks(self) -> Iterator[tuple[str, Embedder, Trials, Condition, str]]:
+        for name, embedder in self.embedders.items():
+            for condition in self.conditions:
+                yield name, embedder, self.data.trials, condition, EMBEDDINGS
+            if self.other is not None:
+                yield name, embedder, self.other.trials, CLEAN, OTHER
 
     def _embeddings_row(self, name: str, condition: Condition, stored: Embeddings) -> dict[str, Any]:
         settings = identity(self.embedders[name])

@@ -61,6 +61,23 @@ class Recipe:
     min_count: int = _key(10, "a group with fewer spoof or bona fide trials is not given an error rate")
     clips: int = _key(6, "recordings that fail worst to keep for listening, per detector; 0 for none")
     clips_without: tuple[str, ...] = _key((), "attacks whose recordings must not be kept for listening")
+    hold_out: tuple[str, ...] = _key((), "columns whose values are held out one by one: attack, family, algorithm, vocoder ...")
+    taxonomy: str = _key(
+        "", "facts about attacks, which add columns: a shipped taxonomy or a TOML file; the corpus's own unless given"
+    )
+    heads: tuple[str, ...] = _key(("logistic",), "heads trained on embeddings: logistic(C=1), lda, knn(k=15), mlp(hidden=64)")
+    layers: tuple[str, ...] = _key((), "layers that are analysed; all unless given")
+    layer: str = _key("", "the layer that findings are about, stated beforehand; the middle one unless given")
+    predictor: str = _key("cf_d_bona", "the predictor of the gap that is stated beforehand")
+    folds: int = _key(5, "folds that share no speaker and no source utterance")
+    permutations: int = _key(100_000, "permutations behind each p-value")
+    nuisances: tuple[str, ...] = _key((), "columns that may stand in for the class: codec, transmission, language ...")
+    coverage: float = _key(0.95, "share of spoof trials that a conformal threshold promises to catch")
+    reference: bool = _key(False, "repeat the reference study's own hold-out and geometry beside ours")
+    train_corpus: str = _key("", "another corpus, whose embeddings train heads that are tested on this one")
+    train_root: str = _key("", "folder that the other corpus was unpacked into")
+    train_protocol: str = _key("", "list of trials of the other corpus; its default list unless given")
+    plan: str = _key("", "file with the plan of an intervention, which is sealed before anything is trained")
     plugins: tuple[str, ...] = _key((), "Python files that register more detectors, degradations or corpora")
 
     def __post_init__(self) -> None:
@@ -71,11 +88,14 @@ class Recipe:
             ("replicates", 20),
             ("min_count", 1),
             ("clips", 0),
+            ("folds", 2),
+            ("permutations", 100),
         ):
             if getattr(self, name) < low:
                 raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        if not 0 < self.level < 1:
-            raise RecipeError(f"level is {self.level}; it is a coverage between 0 and 1, such as 0.95")
+        for name in ("level", "coverage"):
+            if not 0 < getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it is a share between 0 and 1, such as 0.95")
         if not self.max_duration_s > 0:
             raise RecipeError(f"max_duration_s is {self.max_duration_s}; it must be above 0")
         if not self.detectors and not self.embedders:

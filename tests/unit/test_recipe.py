@@ -46,7 +46,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) ->
         ("seed = 'one'", "seed is 'one'; it must be a whole number"),
         ("seed = true", "seed is True; it must be a whole number"),
         ("detectors = 'aasist.la19'", "must be a list of texts"),
-        ("level = 95", "it is a coverage between 0 and 1"),
+        ("level = 95", "it is a share between 0 and 1"),
         ("batch_size = 0", "batch_size is 0; it must be at least 1"),
         ("executor = 'spark'", "it must be local or ray"),
         ("seed = = 1", "is not TOML"),

@@ -139,30 +139,30 @@ class Design:
             If the rows of the group cannot be parted at all.
         """
         own = self.held == group
-        if len(np.unique(self.fold[own])) > 1:
-            own_fold, columns = self.fold, self.known
-            home = None
-        else:
-            own_fold, columns = self._own_folds(own, group)
-            home = int(self.fold[own][0])
+        is_parted = len(np.unique(self.fold[own])) > 1
+        own_fold, columns = (self.fold, self.known) if is_parted else self._own_folds(own, group)
+        kin = np.zeros(len(self), dtype=bool) if is_parted else np.isin(self._component, self._component[own])
         for fold in np.unique(self.fold):
             tested = own & (own_fold == fold)
-            bonafide = self.is_bonafide & (self.fold == fold)
-            if fold == home or not (tested.any() and bonafide.any()):
-                continue
-            away = self.fold != fold
-            others = away & ~own & ~self._sharing(tested, columns if home is not None else ())
-            yield Split(int(fold), bonafide, tested, others, own & (own_fold != fold) & away, columns)
+            bonafide = self.is_bonafide & (self.fold == fold) & ~kin
+            if tested.any() and bonafide.any():
+                others = (self.fold != fold) & ~own
+                if not is_parted:
+                    others &= ~self._sharing(tested, columns)
+                yield Split(int(fold), bonafide, tested, others, own & (own_fold != fold), columns)
+
+    @cached_property
+    def _component(self) -> Codes:
+        return components(self.frame, self.known)
 
     def _own_folds(self, own: Mask, group: str) -> tuple[Codes, tuple[str, ...]]:
-        """Part a group that is one component by a single column, over the folds that hold none of its component."""
-        home = self.fold[own][0]
-        folds = np.array([fold for fold in np.unique(self.fold) if fold != home], dtype=np.intp)
+        """Part a group that is one component by a single column."""
         for column in self.known:
             codes = codes_of(self.frame.filter(own)[column])
-            if len(folds) and len(np.unique(codes)) > 1:
+            if len(np.unique(codes)) > 1:
                 dealt = np.full(len(self), -1, dtype=np.intp)
-                dealt[own] = folds[deal(codes, np.zeros((len(codes), 1), dtype=np.intp), len(folds), seed=0)]
+                places = deal(codes, np.zeros((len(codes), 1), dtype=np.intp), self.n_folds, seed=0)
+                dealt[own] = np.unique(self.fold)[places]
                 return dealt, (column,)
         raise NotEnoughTrials(
             f"{self.name}: the {own.sum()} trials of {self.held_by} '{group}' share one {' and one '.join(self.known) or 'fold'}: "

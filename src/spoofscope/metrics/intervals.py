@@ -9,7 +9,7 @@ both sides are weighed alike in every replicate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -192,13 +192,35 @@ def bootstrap_difference(
     ScoresError
         If the two sides have different numbers of trials.
     """
-    pairs = [ScorePair(*check_scores(*side)) for side in (first, second)]
-    counts = [(len(pair.bonafide), len(pair.spoof)) for pair in pairs]
-    if counts[0] != counts[1]:
+    return bootstrap_contrast(metric, (first, second), (-1, 1), clusters, rng=rng, replicates=replicates, level=level)
+
+
+def bootstrap_contrast(
+    metric: MetricName | Metric,
+    pairs: Sequence[ScorePair | tuple[FloatArray, FloatArray]],
+    signs: Sequence[float],
+    clusters: Clusters | None = None,
+    *,
+    rng: np.random.Generator,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> Estimate:
+    """Estimate a signed sum of one metric over several sets of scores of the same trials, such as a difference of differences.
+
+    Every replicate weighs all sets alike; `signs` has one number for each set. The other parameters are those of `bootstrap`.
+
+    Raises
+    ------
+    ScoresError
+        If the sets have different numbers of trials.
+    """
+    checked = [ScorePair(*check_scores(*pair)) for pair in pairs]
+    counts = [(len(pair.bonafide), len(pair.spoof)) for pair in checked]
+    if len(set(counts)) > 1:
         raise ScoresError(
-            f"a paired difference needs the same trials on both sides; found {counts[0]} and {counts[1]} (bona fide, spoof)"
+            f"a paired difference needs the same trials on both sides; found {' and '.join(map(str, counts))} (bona fide, spoof)"
         )
-    return _resample(_resolve(metric), pairs, clusters, replicates, level, rng)
+    return _resample(_resolve(metric), checked, clusters, replicates, level, rng, signs=signs)
 
 
 def _resolve(metric: str | Metric) -> Metric:
@@ -210,9 +232,15 @@ def _resolve(metric: str | Metric) -> Metric:
 
 
 def _resample(
-    metric: Metric, pairs: list[ScorePair], clusters: Clusters | None, replicates: int, level: float, rng: np.random.Generator
+    metric: Metric,
+    pairs: list[ScorePair],
+    clusters: Clusters | None,
+    replicates: int,
+    level: float,
+    rng: np.random.Generator,
+    signs: Sequence[float] = (1,),
 ) -> Estimate:
-    """Evaluate one pair, or the difference of two, under the same weights; in chunks that bound the memory."""
+    """Evaluate the signed sum over pairs under the same weights; in chunks that bound the memory."""
     n_bonafide, n_spoof = len(pairs[0].bonafide), len(pairs[0].spoof)
     plan = independent(n_bonafide, n_spoof) if clusters is None else clusters
     if (plan.n_bonafide, plan.n_spoof) != (n_bonafide, n_spoof):
@@ -223,8 +251,9 @@ def _resample(
     evaluators = [metric.prepare(np.asarray(pair.bonafide), np.asarray(pair.spoof), cells) for pair in pairs]
 
     def evaluate(bonafide: Floats, spoof: Floats) -> Floats:
-        values = [evaluator(bonafide, spoof) for evaluator in evaluators]
-        return values[0] if len(values) == 1 else values[1] - values[0]
+        values = np.array([evaluator(bonafide, spoof) for evaluator in evaluators], dtype=np.float64)
+        total: Floats = np.tensordot(np.asarray(signs, dtype=np.float64), values, axes=1)
+        return total
 
     value = float(evaluate(np.ones((1, len(cells[0]))), np.ones((1, len(cells[1]))))[0])
     n_clusters = n_bonafide + n_spoof if clusters is None else clusters.n_clusters
@@ -238,7 +267,7 @@ def _resample(
     for start in range(0, replicates, rows):
         drawn = draw_weights(plan, min(rows, replicates - start), rng)
         samples.append(evaluate(*(cell.weights(drawn) for cell in cells)))
-    low, high, note = _interval(np.concatenate(samples), level, paired=len(pairs) == 2)
+    low, high, note = _interval(np.concatenate(samples), level, paired=len(pairs) > 1)
     notes = [plan.caveat(), note] if clusters is not None else [note]
     return Estimate(value, low, high, level, n_bonafide, n_spoof, n_clusters, "; ".join(filter(None, notes)))
 
