@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spoofscope.errors import SpoofscopeError, UserError
 from spoofscope.recipe import Recipe, read_recipe, recipe_from, write_recipe
+from spoofscope.terminal import print_table, progress, status
 from spoofscope.verbs import KINDS, Run, build_parser
 
 if TYPE_CHECKING:
-    from spoofscope.audit import Audit, OnProgress
+    from spoofscope.audit import Audit
     from spoofscope.checks import Finding
     from spoofscope.trials import Trials
 
@@ -82,14 +82,14 @@ def _stages(options: argparse.Namespace, stages: Sequence[str], recipe: Recipe |
 
     audit = Audit(recipe)
     if "score" in stages:
-        with _progress() as on_progress:
+        with progress() as on_progress:
             audit.score(on_progress)
     if "embed" in stages:
-        with _progress() as on_progress:
+        with progress() as on_progress:
             audit.embed(on_progress)
         _print_embeddings(audit.folder)
     if "evaluate" in stages:
-        with _status("computing metrics and intervals"):
+        with status("computing metrics and intervals"):
             warnings = evaluate(audit)
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -136,7 +136,7 @@ def _report(options: argparse.Namespace) -> int:
 def _write_report(folder: Path) -> None:
     from spoofscope.report import write_report
 
-    with _status("writing the report"):
+    with status("writing the report"):
         page = write_report(folder)
     print(f"report: {page}")
 
@@ -148,7 +148,7 @@ def _print_summary(audit: Audit) -> None:
 
     table = pl.read_csv(audit.folder / "tables" / "conditions.csv")
     columns = ("detector", "condition", "trials", "EER %", "interval", "difference from clean")
-    _print_table(audit.data.trials.describe(), columns, inventory.condition_rows(table))
+    print_table(audit.data.trials.describe(), columns, inventory.condition_rows(table))
 
 
 def _print_embeddings(folder: Path) -> None:
@@ -157,50 +157,7 @@ def _print_embeddings(folder: Path) -> None:
     from spoofscope import inventory
 
     columns = ("embedder", "condition", "trials", "failed", "layers", "dim", "heard", "folder")
-    _print_table("embeddings", columns, inventory.embedding_rows(pl.read_csv(folder / "tables" / "embeddings.csv")))
-
-
-def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, Any] = {}
-
-        def on_progress(name: str, total: int, done: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.advance(tasks[name], done)
-
-        yield on_progress
-
-
-@contextmanager
-def _status(text: str) -> Iterator[None]:
-    from rich.console import Console
-
-    with Console(stderr=True).status(text):
-        yield
+    print_table("embeddings", columns, inventory.embedding_rows(pl.read_csv(folder / "tables" / "embeddings.csv")))
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -208,7 +165,7 @@ def _list(options: argparse.Namespace) -> int:
 
     _load_plugins(options)
     for kind in [options.kind] if options.kind else KINDS:
-        _print_table(kind, ("name", "what it is"), inventory.listing(kind))
+        print_table(kind, ("name", "what it is"), inventory.listing(kind))
     return 0
 
 
@@ -216,7 +173,7 @@ def _show(options: argparse.Namespace) -> int:
     from spoofscope import inventory
 
     _load_plugins(options)
-    _print_table(options.name, ("key", "value"), inventory.card(options.kind, options.name))
+    print_table(options.name, ("key", "value"), inventory.card(options.kind, options.name))
     return 0
 
 
@@ -244,19 +201,19 @@ def _check_readings(options: argparse.Namespace) -> int:
     detector, trials = open_detector(options.name), _trials(options)
     hears = not hasattr(detector, "lookup")
     code = _print_findings(f"detector {options.name}", check_detector(detector)) if hears else 0
-    with _progress() as on_progress:
+    with progress() as on_progress:
         total = min(options.limit or len(trials), len(trials))
         done = functools.partial(on_progress, f"readings of {options.name}", total)
         found = check_readings(detector, trials, limit=options.limit, on_progress=done)
     columns = ("reading", "EER", f"{100 * found.level:g} % interval", f"difference ({100 * found.paired_level:.4g} % interval)")
-    _print_table(found.trials, (*columns, "trials changed", "what it is"), inventory.reading_rows(found))
+    print_table(found.trials, (*columns, "trials changed", "what it is"), inventory.reading_rows(found))
     return max(code, _print_findings(f"readings, resampling {found.clusters}", found.findings))
 
 
 def _print_findings(title: str, findings: Sequence[Finding]) -> int:
     """Print findings and return the exit code that they deserve."""
     rows = [("ok" if finding.ok else "FAILED", finding.name, finding.detail) for finding in findings]
-    _print_table(title, ("", "what", "found"), rows)
+    print_table(title, ("", "what", "found"), rows)
     return 0 if all(finding.ok for finding in findings) else 3
 
 
@@ -292,7 +249,7 @@ def _convert(options: argparse.Namespace) -> int:
     from spoofscope.networks.ssl_aasist_checkpoint import convert
 
     converted = convert(Path(options.checkpoint), Path(options.out), heads=options.heads)
-    _print_table(f"{options.out}, from {options.checkpoint}", ("key", "value"), inventory.checkpoint_rows(converted))
+    print_table(f"{options.out}, from {options.checkpoint}", ("key", "value"), inventory.checkpoint_rows(converted))
     return 0
 
 
@@ -323,7 +280,7 @@ def _metrics(options: argparse.Namespace) -> int:
 
     trials = _trials(options) if options.corpus else trials_in_file(options.scores)
     asv = read_asv_scores(options.asv_scores) if options.asv_scores else None
-    with _status("resampling"):
+    with status("resampling"):
         result = evaluate_score_file(
             options.scores,
             trials,
@@ -335,9 +292,9 @@ def _metrics(options: argparse.Namespace) -> int:
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     interval = f"{100 * options.level:g} % interval ({result.clusters})"
-    _print_table(f"{options.scores}: {result.trials}", ("metric", "value", interval, "note"), inventory.score_file_rows(result))
+    print_table(f"{options.scores}: {result.trials}", ("metric", "value", interval, "note"), inventory.score_file_rows(result))
     columns = ("attack", "bona fide", "spoof", "EER", f"{100 * options.level:g} % interval", "note")
-    _print_table("by attack", columns, inventory.attack_rows(result))
+    print_table("by attack", columns, inventory.attack_rows(result))
     if options.out:
         write_table(pl.DataFrame(inventory.attack_table(result), infer_schema_length=None), Path(options.out))
     return 0

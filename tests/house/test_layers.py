@@ -30,7 +30,7 @@ LAYERS = {
     **dict.fromkeys(ROOMS, 3),
     **dict.fromkeys(("run", "scoring", "embedding", "caches", "executors", "audit", "analysis", "retrieval", "training"), 4),
     "report": 5,
-    **dict.fromkeys(("cli", "verbs", "checks", "inventory", "__init__"), 6),
+    **dict.fromkeys(("cli", "terminal", "verbs", "checks", "inventory", "__init__"), 6),
 }
 
 
