@@ -75,7 +75,7 @@ def convolutions() -> Iterator[tuple[str, Convolution]]:
 
 @detector(CARD)
 class LfccCnn:
-    """Scores with a small residual network over 60 linear filterbank energies.
+    """Scores with a small residual network over 60 linear filterbank energies; its pooled maps are an embedding.
 
     Parameters
     ----------
@@ -88,6 +88,9 @@ class LfccCnn:
         If the weights are missing, damaged, or of another detector.
     """
 
+    layers = ("pooled",)
+    dim = POOLED
+
     def __init__(self, *, weights: str | Path | None = None) -> None:
         trained, self.card = open_weights(CARD, KIND, weights)
         shapes: dict[str, tuple[int | None, ...]] = {"head.weight": (1, POOLED), "head.bias": (1,)}
@@ -98,12 +101,23 @@ class LfccCnn:
 
     def score(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
         """Return one float32 logit for each recording."""
-        scores = [logit(floored(log_filterbank(self.card.fit(audio))), self._tensors) for audio in batch]
-        return np.array(scores, dtype=np.float32)
+        return np.array([logit(self._heard(audio), self._tensors) for audio in batch], dtype=np.float32)
+
+    def embed(self, batch: Sequence[Audio]) -> NDArray[np.float32]:
+        """Return what the linear unit sees of each recording: (n, 1, 96) float32."""
+        return np.array([pooled(self._heard(audio), self._tensors)[None] for audio in batch], dtype=np.float32)
+
+    def _heard(self, audio: Audio) -> Features:
+        return floored(log_filterbank(self.card.fit(audio)))
 
 
 def logit(features: Features, tensors: Mapping[str, NDArray[np.float32]]) -> float:
     """Run the network on (frames, bands) features: positive for bona fide."""
+    return float((tensors["head.weight"][0] * pooled(features, tensors)).sum() + tensors["head.bias"][0])
+
+
+def pooled(features: Features, tensors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run the network up to its linear unit: (96,) means and standard deviations of the channels."""
 
     def convolve(name: str, maps: Maps, shape: Convolution) -> Maps:
         return convolution(maps, tensors[f"{name}.weight"], tensors[f"{name}.bias"], shape.stride)
@@ -113,8 +127,7 @@ def logit(features: Features, tensors: Mapping[str, NDArray[np.float32]]) -> flo
         inner = _relu(convolve(f"block{number}.first", maps, block.first))
         inner = convolve(f"block{number}.second", inner, block.second)
         maps = _relu(inner + convolve(f"block{number}.shortcut", maps, block.shortcut))
-    pooled = np.concatenate([maps.mean(axis=(0, 2)), maps.std(axis=(0, 2))])
-    return float((tensors["head.weight"][0] * pooled).sum() + tensors["head.bias"][0])
+    return np.concatenate([maps.mean(axis=(0, 2)), maps.std(axis=(0, 2))])
 
 
 def convolution(maps: Maps, weight: Maps, bias: NDArray[np.float32], stride: tuple[int, int]) -> Maps:
