@@ -94,19 +94,37 @@ def _stages(options: argparse.Namespace, stages: Sequence[str], recipe: Recipe |
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         _print_summary(audit)
+    if "analyse" in stages:
+        from spoofscope.analysis.generalise import analyse
+
+        with progress() as on_progress:
+            findings, warnings = analyse(audit, on_progress)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        for finding in findings:
+            print(finding)
     if "report" in stages:
         _write_report(audit.folder)
     return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
-    return _stages(options, ("score", "evaluate", "report"), _recipe(options, DEMO))
+    return _everything(options, _recipe(options, DEMO))
 
 
 def _run(options: argparse.Namespace) -> int:
-    recipe = _recipe(options)
-    stages = (("embed",) if recipe.embedders else ()) + (("evaluate", "report") if recipe.detectors else ())
-    return _stages(options, ("score", *stages) if recipe.detectors else stages, recipe)
+    return _everything(options, _recipe(options))
+
+
+def _everything(options: argparse.Namespace, recipe: Recipe) -> int:
+    wanted = {
+        "score": recipe.detectors,
+        "embed": recipe.embedders,
+        "evaluate": recipe.detectors,
+        "analyse": recipe.embedders and recipe.hold_out,
+        "report": recipe.detectors,
+    }
+    return _stages(options, [stage for stage, is_asked in wanted.items() if is_asked], recipe)
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -122,6 +140,26 @@ def _score(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     return _stages(options, ("evaluate",))
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    if not (options.gaps or options.geometry):
+        return _stages(options, ("analyse",))
+    if not (options.gaps and options.geometry):
+        raise UserError("--gaps and --geometry are two tables of one experiment; give both")
+    from spoofscope.analysis.association import HEADER, association_rows, association_table
+    from spoofscope.analysis.published import analyse_tables
+    from spoofscope.storage import write_table
+
+    given = {name: getattr(options, name) for name in ("permutations", "replicates", "level", "seed") if hasattr(options, name)}
+    with status("permuting"):
+        found, sentences = analyse_tables(options.gaps, options.geometry, primary=getattr(options, "predictor", None), **given)
+    print_table(f"{options.geometry} against {options.gaps}", HEADER, association_rows(found))
+    for sentence in sentences:
+        print(sentence)
+    if hasattr(options, "out"):
+        write_table(association_table(found), Path(options.out) / "tables" / "association.csv")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -332,6 +370,7 @@ RUNS: dict[str, Run] = {
     "score": _score,
     "embed": _embed,
     "evaluate": _evaluate,
+    "analyse": _analyse,
     "report": _report,
     "list": _list,
     "show": _show,

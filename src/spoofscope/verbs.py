@@ -73,6 +73,15 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
     _recipe_flags(verb)
 
 
+def _analyse(verb: argparse.ArgumentParser) -> None:
+    _recipe(verb)
+    tables = verb.add_argument_group("ready tables, instead of a recipe")
+    tables.add_argument(
+        "--gaps", metavar="CSV", help="a row for each attack: held (or family), gap, eer_with ...; needs --geometry"
+    )
+    tables.add_argument("--geometry", metavar="CSV", help="a row for each attack and a column for each predictor")
+
+
 def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("target", help="run folder, or the recipe that made it")
 
@@ -157,10 +166,11 @@ def _train(verb: argparse.ArgumentParser) -> None:
 
 VERBS = {
     "demo": Verb("the whole audit on the built-in corpus; no download, no GPU", _recipe_flags),
-    "run": Verb("score, embed, evaluate and report, in order; continues what is there", _recipe),
+    "run": Verb("score, embed, evaluate, analyse and report, in order; continues what is there", _recipe),
     "score": Verb("score every detector under every condition", _recipe),
     "embed": Verb("embed every trial with every embedder under every condition", _recipe),
     "evaluate": Verb("turn the scores of a run into tables", _recipe),
+    "analyse": Verb("hold generators out on stored embeddings, and ask why detection does not generalise", _analyse),
     "report": Verb("write the page of an evaluated run", _report),
     "list": Verb("what can be named in a recipe", _list, takes_plugins=True),
     "show": Verb("the card of a detector, embedder or corpus, the settings of a degradation", _show, takes_plugins=True),
