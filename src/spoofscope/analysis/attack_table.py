@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from spoofscope.analysis.geometry import PREDICTORS
 from spoofscope.errors import DataError
 from spoofscope.metrics.correlations import FEWEST
 
@@ -48,19 +49,11 @@ class Predictor(NamedTuple):
     tested: bool = True
 
 
-REFERENCE = {
-    known.name: known
-    for known in (
-        Predictor("d_bona", "-"),
-        Predictor("cos_bona", "-"),
-        Predictor("d_near_spoof", "+"),
-        Predictor("d_mean_spoof", tested=False),
-        Predictor("rel", "-"),
-        Predictor("bona_axis_proj", "+"),
-        Predictor("knn_bona_frac", "+", circular=True),
-    )
+KNOWN = {
+    name: Predictor(name, known.expected_sign, known.circular, tested=bool(known.expected_sign))
+    for name, known in PREDICTORS.items()
 }
-"""The predictors of the reference study, with the signs that it expected."""
+"""The predictors of geometry; those of which no sign was expected are described and not tested."""
 
 _ALIASES = {"family": "held", "attack": "held", "eer_seen": "eer_with", "eer_loao": "eer_without"}
 _OTHER = {"held", "held_by", "gap", "gap_low", "gap_high", "gap_std", "eer_with", "eer_without", "note"}
@@ -168,13 +161,13 @@ def _named(frame: pl.DataFrame, what: str) -> pl.DataFrame:
 
 
 def _known(frame: pl.DataFrame) -> dict[str, Predictor]:
-    """Say what is known of each predictor: from the table, else from the reference study."""
+    """Say what is known of each predictor: from the table, else from geometry."""
     if "predictor" not in frame.columns:
-        return {name: REFERENCE.get(name, Predictor(name)) for name in frame.columns if name not in _OTHER}
+        return {name: KNOWN.get(name, Predictor(name)) for name in frame.columns if name not in _OTHER}
     known = {}
     for row in frame.unique("predictor", keep="first", maintain_order=True).iter_rows(named=True):
         name = str(row["predictor"])
-        usual = REFERENCE.get(name, Predictor(name))
+        usual = KNOWN.get(name, Predictor(name))
         sign, circular = row.get("expected_sign"), row.get("circular")
         known[name] = usual._replace(
             expected_sign=usual.expected_sign if sign is None else str(sign),
