@@ -18,7 +18,9 @@ def write_tables(folder: Path) -> tuple[str, ...]:
     rng = np.random.default_rng(0)
     near = rng.uniform(5, 40, 12)
     attacks = [f"A{at + 7:02}" for at in range(12)]
-    gaps = pl.DataFrame({"family": attacks, "gap_pct": 12 - 0.3 * near + rng.normal(0, 0.5, 12), "eer_seen_pct": rng.uniform(0, 2, 12)})
+    gaps = pl.DataFrame(
+        {"family": attacks, "gap_pct": 12 - 0.3 * near + rng.normal(0, 0.5, 12), "eer_seen_pct": rng.uniform(0, 2, 12)}
+    )
     gaps.write_csv(folder / "gaps.csv")
     pl.DataFrame({"family": attacks, "d_bona": near, "rel": rng.uniform(0, 1, 12)}).write_csv(folder / "geometry.csv")
     return ("--gaps", str(folder / "gaps.csv"), "--geometry", str(folder / "geometry.csv"), "--permutations", "2000")
@@ -29,7 +31,12 @@ def test_the_published_tables_give_the_published_numbers_and_what_takes_them_bac
     assert main(["analyse", *ARGUMENTS]) == 0
     shown = capsys.readouterr().out
     assert "-0.666" in shown and "0.0130" in shown
-    for words in ("A19 alone is 71 %", "not significant after Holm", "dropping A19 leaves rho -0.57, p 0.051", "nothing is left (+0.02)"):
+    for words in (
+        "A19 alone is 71 %",
+        "not significant after Holm",
+        "dropping A19 leaves rho -0.57, p 0.051",
+        "nothing is left (+0.02)",
+    ):
         assert words in shown
 
 

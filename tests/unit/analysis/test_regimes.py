@@ -17,7 +17,9 @@ def test_two_representations_are_compared_on_the_same_trials() -> None:
     design = design_of(frame, "attack", "simulated", folds=4)
     plan = plan_jobs(design, min_count=5, seed=0)
     noise = vectors + np.random.default_rng(0).standard_normal(vectors.shape).astype(np.float32)
-    sides = [{one.group: one for one in hold_out(seen, design, NearestCentre(), plan)}["other way"] for seen in (vectors, noise)]
+    sides = [
+        {one.group: one for one in hold_out(seen, design, NearestCentre(), plan)}["other way"] for seen in (vectors, noise)
+    ]
     row = contrast_row(*sides, ("speaker",), seed=0, resampling=RESAMPLING)
     gaps = [gap_row(side, ("speaker",), seed=0, resampling=RESAMPLING)["gap"] for side in sides]
     assert row["difference"] == pytest.approx(gaps[1] - gaps[0])
