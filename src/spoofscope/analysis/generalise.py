@@ -254,6 +254,7 @@ class Generalisation:
             "heads": [head.name for head in self.heads],
             "layers": self.spaces.stated,
             "primary": recipe.predictor,
+            "method": CROSS_FITTED,
             "permutations": recipe.permutations,
             "level": recipe.level,
             "seed": recipe.seed,

@@ -137,7 +137,7 @@ class KnnHead:
         if not np.isin(weights, (0, 1)).all():
             raise RecipeError(f"{self.name} has no use for row weights other than 0 and 1")
         rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(TINY) if self.metric == "cosine" else vectors
-        rows = rows - rows.mean(axis=0)
+        rows = rows - rows[(weights > 0).any(axis=1)].mean(axis=0)
         sets = [(weights > 0) & side[:, None] for side in (~is_bonafide, is_bonafide)]
         return np.concatenate([self._block(block, sets) for block in _distances(rows)])
 
@@ -159,7 +159,7 @@ class KnnHead:
             rank = np.cumsum(is_in, axis=1)
             if rank[:, -1].min() >= k or looked == order.shape[1]:
                 nearest = is_in & (rank <= k)
-                mean: Floats = (logs[:, :looked] * nearest).sum(axis=1) / k
+                mean: Floats = np.where(nearest, logs[:, :looked], 0).sum(axis=1) / k
                 return mean
             looked = min(order.shape[1], 4 * looked)
 
