@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.audio import SAMPLE_RATE
+from spoofscope.audio import SAMPLE_RATE, Audio
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
 from spoofscope.detectors._trained import Trained
 from spoofscope.detectors.lfcc_cnn import KIND
@@ -96,34 +96,63 @@ def train_cnn(trials: Trials, settings: CnnTraining | None = None, *, progress: 
     """
     settings = settings or CnnTraining()
     channels = [parse_condition(text) for text in settings.channels]
-    with _one_seeded_thread(settings.seed):
+    with one_seeded_thread(settings.seed):
         pools: Pools = {True: [], False: []}
         recordings = read_recordings(trials, progress=progress)
         for number, recording in enumerate(recordings, 1):
             pools[recording.is_bonafide].append(heard_features(recording, channels, settings))
             progress("degrading", number / len(recordings))
-        tensors = exported(_fitted(pools, settings, progress))
+        tensors = exported(fit_network(pools, settings, progress=progress))
     return Trained(KIND, tensors, history(trials, recordings, settings))
 
 
 def heard_features(recording: Recording, channels: Sequence[Condition], settings: CnnTraining) -> list[Features]:
     """Return the filterbank of a recording, clean and through as many channels as there are copies, drawn for it."""
-    heard = [log_filterbank(recording.audio)]
+    return [log_filterbank(audio) for audio in heard(recording, channels, settings)]
+
+
+def heard(recording: Recording, channels: Sequence[Condition], settings: CnnTraining) -> Iterator[Audio]:
+    """Yield a recording clean, then through as many channels as there are copies, drawn for it."""
+    yield recording.audio
     draw = CLEAN.rng(settings.seed, recording.trial_id)
     for copy in range(settings.copies if channels else 0):
         channel = channels[int(draw.integers(len(channels)))]
         rng = channel.rng(settings.seed, f"{recording.trial_id}/{copy}")
         try:
-            heard.append(log_filterbank(channel.degrade(recording.audio, SAMPLE_RATE, rng)))
+            yield channel.degrade(recording.audio, SAMPLE_RATE, rng)
         except AudioError as error:
             raise AudioError(f"training trial '{recording.trial_id}' through {channel.name}: {error}") from error
-    return heard
 
 
-def _fitted(pools: Pools, settings: CnnTraining, progress: Progress) -> Any:
+def fit_network(
+    pools: Pools,
+    settings: CnnTraining,
+    *,
+    new: Callable[[], Any] = new_network,
+    forward: Callable[[Any, Any], Any] = logits,
+    progress: Progress = silent,
+) -> Any:
+    """Train a network on features of both classes, in decibels; call it inside `one_seeded_thread`.
+
+    Parameters
+    ----------
+    pools : dict of bool to list of list of (frames, bands) float32 array
+        For bona fide (True) and spoof (False), the features of each recording: clean, then its copies.
+    settings : CnnTraining
+        How to train; channels and copies are those that the pools were made with.
+    new, forward : callable
+        Make the network; run it on (recordings, frames, bands) features to (recordings,) logits. The LFCC-CNN unless given.
+    progress : callable, optional
+        Called with a phrase and the share of it that is done.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network, no longer learning.
+    """
     import torch
 
-    network = new_network()
+    network = new()
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
     rng = np.random.default_rng(settings.seed)
@@ -131,7 +160,7 @@ def _fitted(pools: Pools, settings: CnnTraining, progress: Progress) -> Any:
     network.train()
     for step in range(settings.steps):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits(network, torch.from_numpy(crops(pools, settings, rng))), labels
+            forward(network, torch.from_numpy(crops(pools, settings, rng))), labels
         )
         optimizer.zero_grad()
         loss.backward()
@@ -160,12 +189,12 @@ def crops(pools: Pools, settings: CnnTraining, rng: np.random.Generator) -> NDAr
 
 
 @contextmanager
-def _one_seeded_thread(seed: int) -> Iterator[None]:
+def one_seeded_thread(seed: int) -> Iterator[None]:
     """Let PyTorch work on one thread from `seed`, so that sums are taken in one order; then as it was before."""
     try:
         import torch
     except ImportError as error:
-        raise MissingExtra("training the LFCC-CNN detector", "torch") from error
+        raise MissingExtra("training a network", "torch") from error
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
