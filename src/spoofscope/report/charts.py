@@ -114,36 +114,43 @@ def attack_by_condition(
     axes = figure.subplots()
     for down, condition in enumerate(conditions):
         for across, attack in enumerate(attacks):
-            _cell(axes, across, down, by_cell.get((condition, attack)), min_count)
-    _rows_axis(axes, [labels[name] for name in conditions])
-    axes.set_ylim(len(conditions) - 0.5, -0.5)
-    slanted = any(len(attack) > 5 for attack in attacks)
+            row = by_cell.get((condition, attack))
+            rate = row["eer"] if row is not None and is_reliable(row, min_count) else None
+            draw_cell(axes, across, down, rate, MISSING if row is None else "few")
+    name_cells(axes, attacks, [labels[name] for name in conditions])
+    return figure
+
+
+def draw_cell(axes: Any, across: int, down: int, rate: float | None, otherwise: str) -> None:
+    """Draw one cell of a heat map: shaded by its rate on a fixed scale from 0 to 50 %, or hatched, saying why it has none."""
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    corner = (across - 0.5, down - 0.5)
+    if rate is None:
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor=RULE, hatch="////", linewidth=0))
+        axes.text(across, down, otherwise, ha="center", va="center", color=MUTED, fontsize=9.5)
+        return
+    red, green, blue, _ = shade = matplotlib.colormaps["magma_r"](0.04 + 0.8 * min(rate / 0.5, 1.0))
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=shade, edgecolor=PAPER, linewidth=1))
+    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    text = points(rate, 0 if rate >= 0.0995 else 1)
+    axes.text(across, down, text, ha="center", va="center", color="#ffffff" if is_dark else "#000000", fontsize=10)
+
+
+def name_cells(axes: Any, across: Sequence[str], down: Sequence[str]) -> None:
+    """Name the columns of a heat map above it, slanted where they are long, and its rows at the left."""
+    _rows_axis(axes, down)
+    axes.set_ylim(len(down) - 0.5, -0.5)
+    slanted = any(len(name) > 5 for name in across)
     tilt = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
-    axes.set_xticks(range(len(attacks)), [short(attack, 18) for attack in attacks], **tilt)
-    axes.set_xlim(-0.5, len(attacks) - 0.5)
+    axes.set_xticks(range(len(across)), [short(name, 18) for name in across], **tilt)
+    axes.set_xlim(-0.5, len(across) - 0.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for side in axes.spines.values():
         side.set_visible(False)
-    return figure
-
-
-def _cell(axes: Any, across: int, down: int, row: Row | None, min_count: int) -> None:
-    """Draw one cell: shaded by its error on a fixed scale from 0 to 50 %, or hatched where there are too few trials."""
-    import matplotlib
-    from matplotlib.patches import Rectangle
-
-    corner = (across - 0.5, down - 0.5)
-    if row is None or not is_reliable(row, min_count):
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor=RULE, hatch="////", linewidth=0))
-        axes.text(across, down, MISSING if row is None else "few", ha="center", va="center", color=MUTED, fontsize=9.5)
-        return
-    red, green, blue, _ = shade = matplotlib.colormaps["magma_r"](0.04 + 0.8 * min(row["eer"] / 0.5, 1.0))
-    axes.add_patch(Rectangle(corner, 1, 1, facecolor=shade, edgecolor=PAPER, linewidth=1))
-    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-    text = points(row["eer"], 0 if row["eer"] >= 0.0995 else 1)
-    axes.text(across, down, text, ha="center", va="center", color="#ffffff" if is_dark else "#000000", fontsize=10)
 
 
 def is_reliable(row: Row, min_count: int) -> bool:

@@ -15,46 +15,10 @@ from typing import Any
 import polars as pl
 
 from spoofscope.errors import RunFolderError
+from spoofscope.report.schemas import ANALYSIS, REQUIRED_TABLES, SCHEMAS
 
 NEXT_STEP = "Run 'spoofscope evaluate RECIPE' to make it."
-
-_TYPES: dict[str, pl.DataType] = {"text": pl.String(), "float": pl.Float64(), "int": pl.Int64(), "flag": pl.Boolean()}
-
-
-def _columns(**groups: str) -> dict[str, pl.DataType]:
-    return {column: _TYPES[kind] for kind, columns in groups.items() for column in columns.split()}
-
-
-SCHEMAS: dict[str, dict[str, pl.DataType]] = {
-    "conditions": _columns(
-        text="detector condition label family unit clusters note",
-        float="level eer eer_low eer_high eer_iid_low eer_iid_high eer_challenge tied_fraction auc auc_low auc_high min_dcf "
-        "min_dcf_low min_dcf_high act_dcf cllr min_cllr delta_eer delta_eer_low delta_eer_high",
-        int="n_bonafide n_spoof n_failed n_clusters",
-        flag="within_noise",
-    ),
-    "transfer": _columns(
-        text="detector condition operating_point note",
-        float="threshold development_miss development_false_alarm miss miss_low miss_high false_alarm false_alarm_low "
-        "false_alarm_high dcf dcf_low dcf_high min_dcf calibration_loss own_threshold shift",
-        int="n_bonafide n_spoof",
-    ),
-    "breakdown": _columns(
-        text="detector condition columns group note",
-        float="eer eer_low eer_high miss false_alarm threshold",
-        int="n_bonafide n_spoof",
-    ),
-    "det": _columns(text="detector condition", float="miss false_alarm"),
-    "histograms": _columns(text="detector condition label", float="left right", int="count"),
-    "heard": _columns(text="detector condition", float="seconds eer eer_low eer_high miss false_alarm", int="n_listening"),
-    "detectors": _columns(text="detector other", float="delta_eer delta_eer_low delta_eer_high", int="n", flag="within_noise"),
-    "measured": _columns(text="detector condition quantity unit", float="median low high", int="n"),
-    "failures": _columns(text="detector condition trial_id path reason"),
-    "worst": _columns(text="detector condition trial_id label attack speaker clip", float="score threshold margin", int="rank"),
-    "embeddings": _columns(text="embedder condition label layers dtype heard settings folder", int="trials n_failed dim"),
-}
-
-REQUIRED_TABLES = ("conditions", "breakdown", "det", "histograms", "failures")
+ANALYSIS_STEP = "Run 'spoofscope analyse RECIPE' to make it."
 
 _RUN_KEYS: dict[str, tuple[str, ...]] = {
     "title": (),
@@ -80,6 +44,10 @@ _LISTED_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "conditions": ("name", "label", "family", "level", "unit", "settings"),
 }
+_ANALYSIS_KEYS = (
+    *("held_by", "disjoint", "folds", "heads", "layers", "primary", "permutations", "level", "method", "exposure"),
+    *("contamination", "plan", "groups", "left_out", "findings", "warnings"),
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +92,8 @@ class RunFolder:
         Every table of `SCHEMAS`; one that the run did not write is empty.
     absent : frozenset of str
         Names of the tables that the run did not write.
+    analysis : mapping
+        What analysis.json holds; empty where nothing was held out.
     """
 
     path: Path
@@ -131,6 +101,7 @@ class RunFolder:
     recipe: str
     tables: Mapping[str, tuple[Row, ...]]
     absent: frozenset[str]
+    analysis: Mapping[str, Any]
 
     def rows(self, table: str, **wanted: Any) -> tuple[Row, ...]:
         """Return the rows of a table whose columns hold the wanted values, in the order of the file."""
@@ -160,6 +131,7 @@ def read_run_folder(path: str | Path) -> RunFolder:
     if not folder.is_dir():
         raise RunFolderError(f"no run folder at {folder}. Run 'spoofscope evaluate RECIPE' first.")
     run = _read_run(folder / "run.json")
+    analysis = _read_analysis(folder / "analysis.json")
     recipe = _read_text(folder / "recipe.toml")
     frames = {name: _read_table(folder / "tables" / f"{name}.csv", name) for name in SCHEMAS}
     tables = {
@@ -167,7 +139,7 @@ def read_run_folder(path: str | Path) -> RunFolder:
         for name, frame in frames.items()
     }
     absent = frozenset(name for name, frame in frames.items() if frame is None)
-    answer = RunFolder(folder, run, recipe, tables, absent)
+    answer = RunFolder(folder, run, recipe, tables, absent, analysis)
     _check_names(answer)
     return answer
 
@@ -181,13 +153,28 @@ def _read_text(file: Path) -> str:
         raise RunFolderError(f"{file} cannot be read ({error})") from error
 
 
-def _read_run(file: Path) -> dict[str, Any]:
+def _read_object(file: Path, next_step: str) -> dict[str, Any]:
     try:
-        run = json.loads(_read_text(file))
+        answer = json.loads(_read_text(file))
     except json.JSONDecodeError as error:
-        raise RunFolderError(f"{file} is not JSON ({error}). {NEXT_STEP}") from error
-    if not isinstance(run, dict):
-        raise RunFolderError(f"{file} holds a {type(run).__name__} where an object is expected. {NEXT_STEP}")
+        raise RunFolderError(f"{file} is not JSON ({error}). {next_step}") from error
+    if not isinstance(answer, dict):
+        raise RunFolderError(f"{file} holds a {type(answer).__name__} where an object is expected. {next_step}")
+    return answer
+
+
+def _read_analysis(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    analysis = _read_object(file, ANALYSIS_STEP)
+    for key in _ANALYSIS_KEYS:
+        if key not in analysis:
+            raise RunFolderError(f"{file} has no key '{key}'. {ANALYSIS_STEP}")
+    return analysis
+
+
+def _read_run(file: Path) -> dict[str, Any]:
+    run = _read_object(file, NEXT_STEP)
     for key, inner in _RUN_KEYS.items():
         if key not in run:
             raise RunFolderError(f"{file} has no key '{key}'. {NEXT_STEP}")
@@ -209,19 +196,20 @@ def _check_keys(file: Path, key: str, value: Any, inner: tuple[str, ...]) -> Non
 
 
 def _read_table(file: Path, name: str) -> pl.DataFrame | None:
+    next_step = ANALYSIS_STEP if name in ANALYSIS else NEXT_STEP
     if not file.is_file():
         if name in REQUIRED_TABLES:
-            raise RunFolderError(f"{file} is missing. {NEXT_STEP}")
+            raise RunFolderError(f"{file} is missing. {next_step}")
         return None
     try:
         text = pl.read_csv(file, infer_schema=False)
     except pl.exceptions.NoDataError as error:
-        raise RunFolderError(f"{file} is empty, without even a header. {NEXT_STEP}") from error
+        raise RunFolderError(f"{file} is empty, without even a header. {next_step}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunFolderError(f"{file} is not a CSV table ({error}). {NEXT_STEP}") from error
+        raise RunFolderError(f"{file} is not a CSV table ({error}). {next_step}") from error
     missing = [column for column in SCHEMAS[name] if column not in text.columns]
     if missing:
-        raise RunFolderError(f"{file} has no column '{missing[0]}'; it has {', '.join(text.columns)}. {NEXT_STEP}")
+        raise RunFolderError(f"{file} has no column '{missing[0]}'; it has {', '.join(text.columns)}. {next_step}")
     return text.select(_parsed(file, text[column], kind) for column, kind in SCHEMAS[name].items())
 
 
@@ -265,7 +253,7 @@ def _check_names(folder: RunFolder) -> None:
 
 
 def _evaluated_rows(folder: RunFolder) -> Iterator[Row]:
-    """Every row but those of embeddings.csv, which another stage writes: evaluating fewer conditions later makes none of it wrong."""
+    """Every row but those that other stages write: evaluating fewer conditions later makes none of them wrong."""
     for name, rows in folder.tables.items():
-        if name != "embeddings":
+        if name != "embeddings" and name not in ANALYSIS:
             yield from rows

@@ -44,6 +44,18 @@ def signed_points(value: float | None, digits: int = 1) -> str:
     return minus(f"{100 * value:+.{digits}f}")
 
 
+def signed(value: float | None, decimals: int = 2) -> str:
+    """Return a figure with its sign, such as a rank correlation: `+0.41`, `−0.67`."""
+    if value is None or is_missing(value):
+        return MISSING
+    return minus(f"{value:+.{decimals}f}")
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value with two significant digits; a very small one is `< 0.001`."""
+    return f"<{THIN_SPACE}0.001" if value is not None and not is_missing(value) and value < 0.001 else number(value, 2)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Return a figure that is not a rate with so many significant digits."""
     if value is None or is_missing(value):
