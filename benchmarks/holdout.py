@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.analysis.logistic import fit_logistic
+from spoofscope.analysis.heads.logistic import fit_logistic
 from spoofscope.analysis.study import reference_test_rows
 from spoofscope.metrics.permutation import permutation_test
 

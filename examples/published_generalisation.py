@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from spoofscope.analysis.layer_sweep import sweep_layers
-from spoofscope.analysis.published import TableAnalysis, analyse_tables
+from spoofscope.analysis.association.layer_sweep import sweep_layers
+from spoofscope.analysis.association.published import TableAnalysis, analyse_tables
 from spoofscope.metrics.correlations import (
     correlation_p,
     critical_rho,

@@ -147,8 +147,8 @@ def _analyse(options: argparse.Namespace) -> int:
         return _stages(options, ("analyse",))
     if not (options.gaps and options.geometry):
         raise UserError("--gaps and --geometry are two tables of one experiment; give both")
-    from spoofscope.analysis.association import HEADER, association_rows, association_table
-    from spoofscope.analysis.published import analyse_tables
+    from spoofscope.analysis.association.associate import HEADER, association_rows, association_table
+    from spoofscope.analysis.association.published import analyse_tables
     from spoofscope.storage import write_table
 
     given = {name: getattr(options, name) for name in ("permutations", "replicates", "level", "seed") if hasattr(options, name)}

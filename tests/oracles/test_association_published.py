@@ -5,8 +5,8 @@ import csv
 import polars as pl
 import pytest
 
-from spoofscope.analysis.layer_sweep import sweep_layers
-from spoofscope.analysis.published import analyse_tables
+from spoofscope.analysis.association.layer_sweep import sweep_layers
+from spoofscope.analysis.association.published import analyse_tables
 from spoofscope.metrics.correlations import correlation_p, spearman
 from tests.shared import SHARED, needs_shared
 

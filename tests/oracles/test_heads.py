@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from spoofscope.analysis.heads import class_log_odds, mlp_loss, open_head
-from spoofscope.analysis.logistic import fit_logistic
+from spoofscope.analysis.heads.logistic import fit_logistic
 
 RNG = np.random.default_rng(3)
 N, D, K = 240, 12, 6

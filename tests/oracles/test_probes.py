@@ -10,9 +10,9 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spoofscope.analysis.codelength import STRENGTHS, _blocks, online_code
-from spoofscope.analysis.decoding import LINEAR, Probe, Resampled, balanced_accuracy, out_of_fold, part_of
-from spoofscope.analysis.selectivity import _selectivity_once, cross_validated, stratified_folds
+from spoofscope.analysis.probing.codelength import STRENGTHS, _blocks, online_code
+from spoofscope.analysis.probing.decoding import LINEAR, Probe, Resampled, balanced_accuracy, out_of_fold, part_of
+from spoofscope.analysis.probing.selectivity import _selectivity_once, cross_validated, stratified_folds
 
 K = 4
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoofscope.analysis.logistic import fit_logistic
+from spoofscope.analysis.heads.logistic import fit_logistic
 
 seeds = st.integers(0, 10_000)
 

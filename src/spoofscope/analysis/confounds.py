@@ -15,11 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spoofscope.analysis.cells import Resampling, cluster_rows, with_interval
-from spoofscope.analysis.decoding import FOLDS, Codes, Part, Resampled, out_of_fold, part_of, task_of, types_of
 from spoofscope.analysis.design import DISJOINT, Design, Mask, codes_of, design_of, known_columns, require_columns
 from spoofscope.analysis.heads import Head
+from spoofscope.analysis.heads.logistic import Vectors
 from spoofscope.analysis.holdout import cross_fitted_scores
-from spoofscope.analysis.logistic import Vectors
+from spoofscope.analysis.probing.decoding import FOLDS, Codes, Part, Resampled, out_of_fold, part_of, task_of, types_of
 from spoofscope.errors import NotEnoughTrials, TrialsError
 from spoofscope.metrics.clusters import Clusters
 from spoofscope.metrics.correlations import FEWEST, draw_attacks, spearman, weighted_spearman

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from spoofscope.analysis.association import associate, association_table
+from spoofscope.analysis.association.associate import associate, association_table
+from spoofscope.analysis.association.layer_sweep import sweep_layers
 from spoofscope.analysis.cells import Resampling, blank, cluster_rows, pair_of, with_interval
 from spoofscope.analysis.conclusions import exposure_warnings, gap_findings
 from spoofscope.analysis.geometry import cross_fitted_geometry, reference_geometry
@@ -30,7 +31,6 @@ from spoofscope.analysis.holdout import (
     plan_jobs,
     score_across,
 )
-from spoofscope.analysis.layer_sweep import sweep_layers
 from spoofscope.analysis.regimes import compare_gaps, contrast_row
 from spoofscope.analysis.spaces import Space, Spaces
 from spoofscope.analysis.study import REFERENCE, reference_hold_out

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spoofscope.analysis.cells import Resampling, cluster_rows, with_interval
 from spoofscope.analysis.confounds import Row, compared
 from spoofscope.analysis.design import Design, Mask, design_of
-from spoofscope.analysis.logistic import balanced, fit_logistic
+from spoofscope.analysis.heads.logistic import balanced, fit_logistic
 from spoofscope.audio import SAMPLE_RATE, Audio, read_audio
 from spoofscope.degradations._activity import active_samples, mean_power
 from spoofscope.degradations.trim_silence import TrimSilence

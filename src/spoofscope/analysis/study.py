@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoofscope.analysis.design import Mask
-from spoofscope.analysis.logistic import fit_logistic
+from spoofscope.analysis.heads.logistic import fit_logistic
 from spoofscope.metrics.rates import eer
 
 REFERENCE = "reference"

@@ -5,10 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from spoofscope.analysis.association import HEADER, associate, association_rows, association_table
-from spoofscope.analysis.attack_table import align
-from spoofscope.analysis.layer_sweep import sweep_layers
-from spoofscope.analysis.published import analyse_tables
+from spoofscope.analysis.association.associate import HEADER, associate, association_rows, association_table
+from spoofscope.analysis.association.attack_table import align
+from spoofscope.analysis.association.layer_sweep import sweep_layers
+from spoofscope.analysis.association.published import analyse_tables
 from spoofscope.errors import DataError, UnknownName
 from spoofscope.metrics.correlations import spearman
 

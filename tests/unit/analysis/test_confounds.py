@@ -16,7 +16,7 @@ from spoofscope.analysis.confounds import (
     matched_weights,
 )
 from spoofscope.analysis.design import design_of
-from spoofscope.analysis.logistic import fit_logistic
+from spoofscope.analysis.heads.logistic import fit_logistic
 from spoofscope.errors import NotEnoughTrials, TrialsError
 from spoofscope.metrics.intervals import ScorePair
 from spoofscope.metrics.rates import eer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spoofscope.analysis.heads import HEADS, open_head
-from spoofscope.analysis.logistic import balanced, fit_logistic
+from spoofscope.analysis.heads.logistic import balanced, fit_logistic
 from spoofscope.errors import DataError, NotEnoughTrials, RecipeError, UnknownName
 from tests.simulated import simulated_embeddings
 

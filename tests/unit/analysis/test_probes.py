@@ -6,10 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from spoofscope.analysis.codelength import _blocks, few_shot, online_code
-from spoofscope.analysis.decoding import PROBES, Probe, Resampled, balanced_accuracy, out_of_fold, part_of, task_of, types_of
 from spoofscope.analysis.design import require_disjoint
-from spoofscope.analysis.probes import margin_of, probe_rows
+from spoofscope.analysis.probing.codelength import _blocks, few_shot, online_code
+from spoofscope.analysis.probing.decoding import (
+    PROBES,
+    Probe,
+    Resampled,
+    balanced_accuracy,
+    out_of_fold,
+    part_of,
+    task_of,
+    types_of,
+)
+from spoofscope.analysis.probing.probes import margin_of, probe_rows
 from spoofscope.errors import NotEnoughTrials, TrialsError
 
 RESAMPLING = {"replicates": 200, "level": 0.95}
@@ -239,7 +248,7 @@ def test_few_examples_are_as_many_as_promised_and_never_of_the_tested_fold(monke
         seen.append((rows[:, 0].astype(int), codes))
         raise StopIteration
 
-    monkeypatch.setattr("spoofscope.analysis.codelength.one_vs_rest", spy)
+    monkeypatch.setattr("spoofscope.analysis.probing.codelength.one_vs_rest", spy)
     for draw in range(5):
         with pytest.raises(RuntimeError):
             next(few_shot(vectors, task.codes, task.fold, 3, shots=4, draws=1, rng=np.random.default_rng(draw)))

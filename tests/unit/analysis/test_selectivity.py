@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from spoofscope.analysis.design import design_of, require_disjoint
-from spoofscope.analysis.selectivity import (
+from spoofscope.analysis.probing.selectivity import (
     EXPECTED,
     _tests,
     cross_validated,

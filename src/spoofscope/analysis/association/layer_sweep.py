@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from spoofscope.analysis.association import PERMUTATIONS, REPLICATES
-from spoofscope.analysis.attack_table import AttackTable, align
+from spoofscope.analysis.association.associate import PERMUTATIONS, REPLICATES
+from spoofscope.analysis.association.attack_table import AttackTable, align
 from spoofscope.errors import DataError
 from spoofscope.metrics.correlations import bootstrap_spearman
 from spoofscope.metrics.permutation import layer_band, permutation_test

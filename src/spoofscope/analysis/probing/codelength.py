@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spoofscope.analysis.decoding import Codes, one_vs_rest
-from spoofscope.analysis.logistic import Floats, Vectors
+from spoofscope.analysis.heads.logistic import Floats, Vectors
+from spoofscope.analysis.probing.decoding import Codes, one_vs_rest
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0)
 """The penalties (C) that a sender may choose from; naming one costs 2 bits of the whole message."""

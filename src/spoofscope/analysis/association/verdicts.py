@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spoofscope.analysis.association import Association
+    from spoofscope.analysis.association.associate import Association
 
 NOTHING_LEFT = 0.1
 """A partial |rho| below which nothing is said to be left."""

@@ -21,8 +21,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spoofscope.analysis.attack_table import AttackTable, align
-from spoofscope.analysis.verdicts import p_text, rho_text, verdict_of
+from spoofscope.analysis.association.attack_table import AttackTable, align
+from spoofscope.analysis.association.verdicts import p_text, rho_text, verdict_of
 from spoofscope.errors import UnknownName
 from spoofscope.metrics.correlations import (
     bootstrap_spearman,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.analysis.plan import Band, Plan
+from spoofscope.analysis.retraining.plan import Band, Plan
 from spoofscope.audio import SAMPLE_RATE, Audio
 from spoofscope.errors import RecipeError
 from spoofscope.metrics.rates import auc

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spoofscope.analysis.association import PERMUTATIONS, REPLICATES, Association, associate
-from spoofscope.analysis.attack_table import AttackTable, align, read_attack_table
-from spoofscope.analysis.verdicts import p_text, rho_text
+from spoofscope.analysis.association.associate import PERMUTATIONS, REPLICATES, Association, associate
+from spoofscope.analysis.association.attack_table import AttackTable, align, read_attack_table
+from spoofscope.analysis.association.verdicts import p_text, rho_text
 from spoofscope.errors import DataError
 from spoofscope.metrics.correlations import correlation_p, spearman
 

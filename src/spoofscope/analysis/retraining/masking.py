@@ -26,11 +26,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from spoofscope.analysis.bands import TOPS_HZ, Bands, contrast, filters_in, locate, profile
 from spoofscope.analysis.cells import blank
-from spoofscope.analysis.paired import Paired, Values, chance, holm, laid_out
-from spoofscope.analysis.plan import Band, Plan, register
-from spoofscope.analysis.retraining import Group, Heard, flat, groups_of, hear, pools_of, scores_table
+from spoofscope.analysis.retraining.bands import TOPS_HZ, Bands, contrast, filters_in, locate, profile
+from spoofscope.analysis.retraining.paired import Paired, Values, chance, holm, laid_out
+from spoofscope.analysis.retraining.plan import Band, Plan, register
+from spoofscope.analysis.retraining.trainings import Group, Heard, flat, groups_of, hear, pools_of, scores_table
 from spoofscope.audio import SAMPLE_RATE, Audio, read_audio
 from spoofscope.degradations.band_mask import BandMask
 from spoofscope.storage import write_table

@@ -28,8 +28,9 @@ import numpy as np
 import polars as pl
 
 from spoofscope.analysis.cells import Resampling
-from spoofscope.analysis.codelength import few_shot, online_code
-from spoofscope.analysis.decoding import (
+from spoofscope.analysis.heads.logistic import Floats, Vectors
+from spoofscope.analysis.probing.codelength import few_shot, online_code
+from spoofscope.analysis.probing.decoding import (
     FOLDS,
     LINEAR,
     Codes,
@@ -42,7 +43,6 @@ from spoofscope.analysis.decoding import (
     tasks_within,
     types_of,
 )
-from spoofscope.analysis.logistic import Floats, Vectors
 from spoofscope.errors import NotEnoughTrials
 
 SHOTS = (1, 5)

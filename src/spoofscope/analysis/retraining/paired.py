@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spoofscope.analysis.plan import Direction, Measure
+from spoofscope.analysis.retraining.plan import Direction, Measure
 from spoofscope.metrics.clusters import Cells, Clusters, clusters_of, draw_weights
 from spoofscope.metrics.intervals import METRICS
 from spoofscope.metrics.resampled import MOST_ENTRIES

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from spoofscope.analysis.cells import Resampling
 from spoofscope.analysis.design import DISJOINT, codes_of, components, deal, known_columns, require_columns
 from spoofscope.analysis.heads import open_head
-from spoofscope.analysis.logistic import Floats, Logistic, Vectors, balanced, fit_logistic
+from spoofscope.analysis.heads.logistic import Floats, Logistic, Vectors, balanced, fit_logistic
 from spoofscope.errors import NotEnoughTrials
 from spoofscope.metrics.clusters import Clusters, Factor, draw_weights
 from spoofscope.trials import NO_ATTACK

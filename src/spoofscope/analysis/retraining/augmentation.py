@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 
 from spoofscope.analysis.cells import blank
-from spoofscope.analysis.paired import Paired, Values, laid_out
-from spoofscope.analysis.retraining import Group, Mask, flat, groups_of, hear, pools_of, scores_table, shared_groups
+from spoofscope.analysis.retraining.paired import Paired, Values, laid_out
+from spoofscope.analysis.retraining.trainings import Group, Mask, flat, groups_of, hear, pools_of, scores_table, shared_groups
 from spoofscope.audio import SAMPLE_RATE, Audio
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition, parse_conditions
 from spoofscope.errors import AudioError, RecipeError

@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spoofscope.analysis.codelength import online_code
-from spoofscope.analysis.decoding import Codes
 from spoofscope.analysis.design import Design, Mask, Split, components, spread
-from spoofscope.analysis.logistic import Floats, Vectors, balanced, fit_logistic
+from spoofscope.analysis.heads.logistic import Floats, Vectors, balanced, fit_logistic
+from spoofscope.analysis.probing.codelength import online_code
+from spoofscope.analysis.probing.decoding import Codes
 from spoofscope.errors import NotEnoughTrials
 from spoofscope.metrics.rates import auc
 

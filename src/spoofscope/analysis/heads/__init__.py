@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.analysis.logistic import Floats, Vectors, balanced, check_problems, fit_logistic
+from spoofscope.analysis.heads.logistic import Floats, Vectors, balanced, check_problems, fit_logistic
 from spoofscope.errors import RecipeError, UnknownName
 from spoofscope.recipe import parse_call
 

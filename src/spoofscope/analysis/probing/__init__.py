@@ -1,0 +1,1 @@
+"""Probing: what can be told from embeddings, beside what a probe could have memorised."""

@@ -1,0 +1,1 @@
+"""Retraining: detectors trained again, to learn what their gaps lean on."""
