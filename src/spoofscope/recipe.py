@@ -78,6 +78,7 @@ class Recipe:
     train_root: str = _key("", "folder that the other corpus was unpacked into")
     train_protocol: str = _key("", "list of trials of the other corpus; its default list unless given")
     plan: str = _key("", "file with the plan of an intervention, which is sealed before anything is trained")
+    augment: bool = _key(False, "train the detectors that train here with and without noise and codecs, and compare")
     plugins: tuple[str, ...] = _key((), "Python files that register more detectors, degradations or corpora")
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spoofscope.analysis.heads import HEADS, open_head
+from spoofscope.analysis.heads import HEADS, logistic, open_head
 from spoofscope.analysis.heads.logistic import balanced, fit_logistic
 from spoofscope.errors import DataError, NotEnoughTrials, RecipeError, UnknownName
 from tests.simulated import simulated_embeddings
@@ -117,9 +117,22 @@ def test_a_constant_column_has_no_say() -> None:
     np.testing.assert_allclose(fitted.decision(padded), fit_logistic(VECTORS, BONAFIDE, WEIGHTS).decision(VECTORS), atol=1e-2)
 
 
-def test_too_few_steps_are_an_error_and_not_an_answer() -> None:
+def test_what_too_few_steps_leave_is_finished_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = fit_logistic(VECTORS, BONAFIDE, WEIGHTS, tolerance=1e-9)
+    finished = fit_logistic(VECTORS, BONAFIDE, WEIGHTS, tolerance=1e-9, max_iterations=1)
+    np.testing.assert_allclose(finished.coefficients, exact.coefficients, atol=1e-7)
+    monkeypatch.setattr(logistic, "NEWTON_STEPS", 1)
     with pytest.raises(DataError, match="the gradient is still"):
-        fit_logistic(VECTORS, BONAFIDE, WEIGHTS, max_iterations=1)
+        fit_logistic(VECTORS, BONAFIDE, WEIGHTS, tolerance=1e-9, max_iterations=1)
+
+
+def test_classes_that_do_not_overlap_are_fitted_under_the_weakest_penalties() -> None:
+    rng = np.random.default_rng(5)
+    vectors, side = rng.standard_normal((60, 80)), np.arange(60) % 2 == 0
+    vectors[side, 0] += 20
+    fit = fit_logistic(vectors, side, np.ones((60, 3)), c=np.array([1.0, 1e3, 1e6]))
+    assert (fit.gradient_norms < 1e-6).all()
+    assert ((fit.decision(vectors) > 0) == side[:, None]).all()
 
 
 def test_balanced_weights_sum_to_what_the_weights_did() -> None:

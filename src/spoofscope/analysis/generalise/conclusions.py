@@ -6,6 +6,24 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from spoofscope.analysis.generalise.notebook import Notebook
+from spoofscope.analysis.holdout import CROSS_FITTED
+from spoofscope.degradations.conditions import CLEAN
+
+NO_ASSOCIATIONS = pl.DataFrame(schema={"embedder": pl.String, "layer": pl.String, "primary": pl.Boolean, "attacks": pl.String})
+
+
+def conclude(book: Notebook) -> list[str]:
+    """Say what was found about the stated layers."""
+    in_front = (
+        pl.col("condition") == CLEAN.name,
+        pl.col("head") == book.heads[0].name,
+        pl.col("held_by") == book.column,
+        pl.col("method") == CROSS_FITTED,
+    )
+    associations = book.frame("association").filter(*in_front) if book.tables["association"] else NO_ASSOCIATIONS
+    return list(gap_findings(book.frame("holdout").filter(*in_front), associations, book.spaces.stated))
+
 
 def gap_findings(gaps: pl.DataFrame, associations: pl.DataFrame, stated: Mapping[str, str]) -> Iterator[str]:
     """Say for each embedder what holding out costs, and whether the stated predictor goes with it.

@@ -18,6 +18,8 @@ from spoofscope.degradations.conditions import CLEAN, Condition
 from spoofscope.embeddings import Embeddings
 from spoofscope.errors import RecipeError, RunFolderError
 
+UNTRAINED = "untrained"
+
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -117,6 +119,17 @@ class Spaces:
         rows = np.flatnonzero(stored.is_ok)
         bonafide = (stored.frame["label"] == "bonafide").to_numpy()[rows]
         return stored.vectors(self.stated[embedder], rows), bonafide, stored.name
+
+    def untrained(self, space: Space) -> NDArray[np.float32] | None:
+        """Read the same layer of the same architecture before any training, where the recipe names it as an embedder too.
+
+        `NAME.untrained` stands beside `NAME`, and `aasist.untrained` beside each `aasist.` checkpoint.
+        """
+        own = space.embedder
+        for name in (f"{own}.{UNTRAINED}", f"{own.split('.')[0]}.{UNTRAINED}"):
+            if name != own and name in self.stated and space.layer in self._of(name, space.condition).layers:
+                return self.space(name, space.condition, space.layer).vectors
+        return None
 
     def exposed(self, embedder: str, held_by: str) -> dict[str, str]:
         """Return the groups that an embedder has met in its training, each with the reason."""
