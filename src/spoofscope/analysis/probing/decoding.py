@@ -14,7 +14,6 @@ speakers would have changed is not in them, so with few speakers they are somewh
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +23,8 @@ from numpy.typing import NDArray
 
 from spoofscope.analysis.cells import Resampling
 from spoofscope.analysis.design import DISJOINT, codes_of, components, deal, known_columns, require_columns
-from spoofscope.analysis.heads import open_head
 from spoofscope.analysis.heads.logistic import Floats, Logistic, Vectors, balanced, fit_logistic
+from spoofscope.analysis.probing.network import network_decision
 from spoofscope.errors import NotEnoughTrials
 from spoofscope.metrics.clusters import Clusters, Factor, draw_weights
 from spoofscope.trials import NO_ATTACK
@@ -39,14 +38,14 @@ MOST_CLASSES = 25
 class Probe(NamedTuple):
     """How much a probe can learn.
 
-    `c` is the inverse strength of the penalty; `components` how many principal components it sees (0: all columns); `head` the expression of a
-    head that answers instead of a logistic regression, which needs `components`.
+    `c` is the inverse strength of the penalty; `components` how many principal components it sees (0: all columns); `hidden` how many hidden
+    units a network that answers instead has, which needs `components`.
     """
 
     name: str
     c: float = 1.0
     components: int = 0
-    head: str = ""
+    hidden: int = 0
 
 
 LINEAR = Probe("linear")
@@ -56,7 +55,7 @@ PROBES = (
     Probe("linear, C=100", c=100.0),
     Probe("linear, 8 components", components=8),
     Probe("linear, 32 components", components=32),
-    Probe("mlp, 32 components", components=32, head="mlp(hidden=16)"),
+    Probe("mlp, 32 components", components=32, hidden=16),
 )
 """The usual one, weaker and stronger penalties, few components, and on as many a network with one hidden layer."""
 
@@ -270,10 +269,9 @@ def out_of_fold(vectors: Vectors, codes: Codes, fold: Codes, n_classes: int, pro
     answer = np.empty((m, tasks, n_classes))
     for at in range(len(folds)):
         seen, own = _principal(vectors, away[:, at] > 0, probe.components), place == at
-        if probe.head:
-            head = open_head(probe.head)
-            for task, code in itertools.product(range(tasks), range(n_classes)):
-                answer[own, task, code] = head.fit_score(seen, codes[:, task, at] == code, away[:, at])[own, 0]
+        if probe.hidden:
+            for task in range(tasks):
+                answer[own, task] = network_decision(seen, codes[:, task, at], place != at, n_classes, probe.hidden)[own]
             continue
         fit = one_vs_rest(seen, codes[:, :, at], np.repeat(away[:, at : at + 1], tasks, axis=1), n_classes, c=probe.c)
         answer[own] = fit.decision(seen[own]).reshape(-1, tasks, n_classes)
