@@ -22,6 +22,7 @@ from spoofscope.networks.hub import (
     read_configuration,
     read_feature_extractor,
 )
+from spoofscope.networks.hub import untrained as new
 
 # What the layers are computed from; adapters, heads and the embedding that masks frames in training are not.
 ENCODER_PARTS = ("feature_extractor.", "feature_projection.", "encoder.")
@@ -46,6 +47,7 @@ def pretrained_embedder(
     revision: str | None,
     device: str,
     precision: str,
+    untrained: bool,
     architecture: Mapping[str, Any] | None = None,
 ) -> EncoderEmbedder:
     """Build the embedder of a published encoder; the other options are those of `hf`.
@@ -54,6 +56,8 @@ def pretrained_embedder(
     ----------
     card : Card
         What is known without loading; window, rate, and address and digest of the weights are filled in.
+    untrained : bool
+        Whether weights are drawn anew instead of read; the name then ends in `.untrained`.
     architecture : mapping, optional
         What its configuration must say.
 
@@ -74,15 +78,18 @@ def pretrained_embedder(
     with suppress(UserError):
         feature_extractor = read_feature_extractor(source)
     normalised = _normalises(normalise, feature_extractor, configuration, source)
-    encoder, files = load(source, configuration, ENCODER)
+    if untrained:
+        encoder = new(configuration, ENCODER)
+        card = replace(card, name=f"{card.name}.untrained", trained_on=())
+    else:
+        encoder, files = load(source, configuration, ENCODER)
+        card = replace(card, weights_url=source.address, weights_sha256=digest(files))
     return EncoderEmbedder(
         encoder,
         card=replace(
             card,
             window_s=heard_s,
             sample_rate=getattr(feature_extractor, "sampling_rate", card.sample_rate),
-            weights_url=source.address,
-            weights_sha256=digest(files),
         ),
         normalise=normalised,
         pool=pool,
@@ -90,7 +97,7 @@ def pretrained_embedder(
         device=device,
         precision=precision,
         feature_extractor=feature_extractor,
-        settings={"configuration_sha256": source.configuration_sha256},
+        settings={"configuration_sha256": source.configuration_sha256} | ({"untrained": True} if untrained else {}),
     )
 
 

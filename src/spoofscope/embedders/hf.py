@@ -24,6 +24,7 @@ def hf(
     revision: str | None = None,
     device: str = "cpu",
     precision: str = "float32",
+    untrained: bool = False,
     trained_on: Sequence[str] = (),
     name: str = "",
 ) -> EncoderEmbedder:
@@ -55,6 +56,8 @@ def hf(
         `"cpu"`, `"cuda"`, or one card such as `"cuda:1"`.
     precision : {"float32", "bfloat16"}
         Of the matrix products; bfloat16 on CUDA only.
+    untrained : bool
+        Draw the weights at random (seeded) instead of reading them: the baseline of a probe. The name then ends in `.untrained`.
     trained_on : sequence of str
         Corpora that it was trained on.
     name : str
@@ -80,4 +83,5 @@ def hf(
         revision=revision,
         device=device,
         precision=precision,
+        untrained=untrained,
     )

@@ -33,6 +33,7 @@ def xlsr(
     revision: str | None = None,
     device: str = "cpu",
     precision: str = "float32",
+    untrained: bool = False,
 ) -> EncoderEmbedder:
     """Pooled layers of XLS-R 300M: 24 transformer layers of 1,024 numbers.
 
@@ -58,6 +59,8 @@ def xlsr(
         `"cpu"`, `"cuda"`, or one card such as `"cuda:1"`.
     precision : {"float32", "bfloat16"}
         Of the matrix products; bfloat16 on CUDA only.
+    untrained : bool
+        Draw the weights at random (seeded) instead of reading them: the baseline of a probe. The name then ends in `.untrained`.
 
     Raises
     ------
@@ -78,5 +81,6 @@ def xlsr(
         revision=revision,
         device=device,
         precision=precision,
+        untrained=untrained,
         architecture=ARCHITECTURE,
     )

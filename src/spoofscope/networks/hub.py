@@ -236,6 +236,16 @@ def load(source: Source, configuration: Any, kind: Kind) -> tuple[Any, list[Path
     return model.float().eval(), files
 
 
+def untrained(configuration: Any, kind: Kind, *, seed: int = 0) -> Any:
+    """Return the network of a configuration with the weights that its training would start from, in evaluation mode."""
+    import torch
+    import transformers
+
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        return getattr(transformers, kind.auto).from_config(configuration, trust_remote_code=False).float().eval()
+
+
 def _refuse_incomplete(report: Mapping[str, Any], source: Source, kind: Kind) -> None:
     """Transformers draws what a checkpoint lacks, or holds in another shape, at random, and says so in a log."""
     missing = sorted(filter(kind.needs, report["missing_keys"]))
