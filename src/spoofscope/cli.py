@@ -31,6 +31,10 @@ DEMO: dict[str, Any] = {
     "detectors": ["lfcc_cnn.builtin"],
     "grid": "quick",
     "breakdown": ["attack", "family"],
+    "embedders": ["lfcc_cnn.builtin", "spectral"],
+    "hold_out": ["attack", "family"],
+    "train_corpus": "builtin",
+    "train_protocol": "train",
     "out": "runs/demo",
 }
 

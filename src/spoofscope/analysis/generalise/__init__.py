@@ -20,7 +20,10 @@ def analyse(audit: Audit, on_progress: OnProgress = lambda task, total, done: No
     (findings, warnings)
         Sentences; a warning is what a reader must see before any figure.
     """
-    with audit.timed("analyse"):
+    from threadpoolctl import threadpool_limits
+
+    # The two pools of numpy and scipy wait for each other in small products; one thread is faster, and the same on every machine.
+    with audit.timed("analyse"), threadpool_limits(1, user_api="blas"):
         book = Notebook(audit)
         _look(book, on_progress)
         gaps.associate_all(book)
