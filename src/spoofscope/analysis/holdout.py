@@ -67,6 +67,8 @@ class GroupScores:
         Rows that each head was trained on, averaged over the folds.
     disjoint : tuple of str
         The columns of which the group shares no value with training.
+    unheard : (n,) float array
+        What heads without the group say of every trial of the design, each in its fold; nan for trials that no fold of the group tests.
     """
 
     group: str
@@ -77,6 +79,7 @@ class GroupScores:
     known_with: ScorePair
     n_train: int
     disjoint: tuple[str, ...]
+    unheard: NDArray[np.float64]
 
     @property
     def pairs(self) -> tuple[ScorePair, ScorePair]:
@@ -159,6 +162,9 @@ def _gathered(design: Design, jobs: list[Job], scores: list[NDArray[np.float64]]
     tested = np.concatenate([columns[at] for columns, at in zip(scores, rows, strict=True)])
     settled = np.concatenate([columns[at] for columns, at in zip(scores, known, strict=True)])
     pairs = [ScorePair(column[spoken], column[~spoken]) for column in settled.T]
+    unheard = np.full(len(design), np.nan)
+    for at, answers in ((known, settled), (rows, tested)):
+        unheard[np.concatenate(at)] = answers[:, 0]
     return GroupScores(
         jobs[0].group,
         design.frame[np.concatenate(rows)],
@@ -168,6 +174,7 @@ def _gathered(design: Design, jobs: list[Job], scores: list[NDArray[np.float64]]
         pairs[1],
         round(float(np.mean([job.without.sum() for job in jobs]))),
         jobs[0].split.disjoint,
+        unheard,
     )
 
 

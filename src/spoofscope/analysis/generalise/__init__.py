@@ -6,7 +6,7 @@ stated layer of each embedder, heard clean, under the first head; every other la
 
 from __future__ import annotations
 
-from spoofscope.analysis.generalise import controls, gaps, interventions
+from spoofscope.analysis.generalise import controls, foresight, gaps, interventions
 from spoofscope.analysis.generalise.conclusions import conclude, exposure_warnings
 from spoofscope.analysis.generalise.notebook import Notebook, OnProgress
 from spoofscope.audit import Audit
@@ -31,9 +31,11 @@ def analyse(audit: Audit, on_progress: OnProgress = lambda task, total, done: No
         gaps.compare(book)
         contamination = gaps.cross(book)
         controls.of_recordings(book, on_progress)
+        unscored = foresight.coverage(book, on_progress)
+        foresight.foresee(book)
         plan = interventions.retrain(book, on_progress)
         findings = conclude(book)
-        warnings = [*contamination, *exposure_warnings(book.exposure)]
+        warnings = [*contamination, *exposure_warnings(book.exposure), *unscored]
         book.write(contamination=contamination, plan=plan, findings=findings, warnings=warnings)
     return findings, warnings
 
