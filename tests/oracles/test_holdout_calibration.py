@@ -28,7 +28,9 @@ def drawn(rng: np.random.Generator, speakers: int, takes: int) -> GroupScores:
             ]
     frame = pl.DataFrame(rows).with_columns(source=pl.col("trial_id"))
     pair = ScorePair(np.zeros(1), np.zeros(1))
-    return GroupScores("X", frame, np.concatenate(without), np.concatenate(with_group), pair, pair, 1, ("speaker", "source"), np.empty(0))
+    return GroupScores(
+        "X", frame, np.concatenate(without), np.concatenate(with_group), pair, pair, 1, ("speaker", "source"), np.empty(0)
+    )
 
 
 def true_gap() -> float:
