@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spoofscope.report.chosen import Chosen, by, first, is_clear, values
+from spoofscope.report.chosen import ALL, Chosen, by, first, is_clear, values
 from spoofscope.report.figures import Figure, Sketchbook
 from spoofscope.report.findings import largest
 from spoofscope.report.folder import Row
@@ -12,25 +12,31 @@ from spoofscope.report.gap_figures import points_with_interval, space_in_words
 from spoofscope.report.marks import Panel, Series, draw_marks
 from spoofscope.report.relations import Point, heat_map, probe_layers, scatter
 from spoofscope.report.style import BLUE, GREEN, INK, MUTED, PURPLE, STROKES, VERMILLION
-from spoofscope.report.words import in_words, is_missing, number, p_value, percent, plural, signed, signed_points
+from spoofscope.report.words import in_words, is_missing, number, p_value, percent, plural, points, signed, signed_points
 
-EMBEDDING = "embedding"
+EMBEDDING, LINEAR = "embedding", "linear"
 VARIANTS = {
     "held out": ("group in neither training nor calibration", VERMILLION, "D"),
     "f included": ("group in the calibration", BLUE, "o"),
     "within f": ("calibrated on the group alone", GREEN, "s"),
 }
 MOST_SEEDS = 5
+FEW_LAYERS = 2
+VERDICTS = {
+    "true": "the result supports the hypothesis",
+    "false": "the result goes against the hypothesis",
+    "within noise": "within noise",
+}
 
 
 def probe_sweeps(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """Accuracy against control by layer, one panel for each thing that is read out; nothing for an embedder with one layer."""
+    """Accuracy against control by layer, one panel for each thing that is read out; nothing for an embedder with few layers."""
     rows = chosen.rows("probes", embedder=embedder, layer=None, within="", features=EMBEDDING)
     if not rows:
         return []
     probe, layers = rows[0]["probe"], values(rows, "layer")
     answer = []
-    for target in values(rows, "target") if len(layers) > 1 else []:
+    for target in values(rows, "target") if len(layers) > FEW_LAYERS else []:
         own = [row for row in rows if (row["target"], row["probe"]) == (target, probe) and not is_missing(row["accuracy"])]
         best = largest(own, "accuracy")
         if not best:
@@ -53,14 +59,17 @@ def _probe_sweep(
 
 
 def probe_marks(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """Every probe of the primary layer: its accuracy, that of its control, and chance."""
+    """Linear probes of the primary layer, and every capacity for what was held out: accuracy, that of the control, and chance."""
     rows = [row for row in chosen.rows("probes", embedder=embedder) if not is_missing(row["accuracy"])]
+    front = rows[0]["target"] if rows else ""
+    rows = [row for row in rows if row["probe"] == LINEAR or (row["target"] == front and _is_plain(row))]
     if not rows:
         return []
     clear = sum(is_clear(row, "selectivity") and row["selectivity"] > 0 for row in rows)
     message = (
         f"{embedder}, layer {rows[0]['layer']}: {clear} of {plural(len(rows), 'probe')} read out more than their control task, beyond noise. "
-        "A probe that does as well on random or untrained features has found nothing that training put there."
+        "A probe that does as well on random or untrained features has found nothing that training put there. Accuracy is on new speakers; the "
+        "control task, like the selectivity that is counted, is where speakers recur."
     )
     panel = Panel(
         (
@@ -76,9 +85,14 @@ def probe_marks(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]
     return [book.draw(f"probes-{embedder}", embedder, message, lambda: draw_marks(labels, [panel], width_px=560))]
 
 
+def _is_plain(row: Row) -> bool:
+    return row["features"] == EMBEDDING and not row["within"]
+
+
 def probe_in_words(row: Row) -> str:
-    """Return what a probe reads out of what, such as `attack within codec, mlp`."""
-    parts = [f"{row['target']}{' within ' if row['within'] else ''}{row['within']}", row["probe"]]
+    """Return what a probe reads out of what, such as `attack within codec` or `attack, mlp`; a linear probe is not named."""
+    parts = [f"{row['target']}{' within ' if row['within'] else ''}{row['within']}"]
+    parts += [row["probe"].removeprefix(f"{LINEAR}, ")] if row["probe"] != LINEAR else []
     return ", ".join([*parts, *([f"{row['features']} features"] if row["features"] != EMBEDDING else [])])
 
 
@@ -110,7 +124,7 @@ def shortcut_rows(chosen: Chosen) -> list[Row]:
 
 def coverage(book: Sketchbook, chosen: Chosen, scores_of: str) -> list[Figure]:
     """The share of every group that is accepted at the promised rate, with the two controls."""
-    rows = chosen.rows("coverage", scores_of=scores_of)
+    rows = [row for row in chosen.rows("coverage", scores_of=scores_of) if row["held"] != ALL]
     variants = {name: by((row for row in rows if row["variant"] == name), "held") for name in VARIANTS}
     held_out = largest(variants["held out"].values(), "rate")
     if not held_out:
@@ -122,7 +136,7 @@ def coverage(book: Sketchbook, chosen: Chosen, scores_of: str) -> list[Figure]:
         f"{plural(len(groups), 'group')} {'is' if len(above['held out']) == 1 else 'are'} accepted more often, beyond noise, when held out; "
         f"the most is {percent(held_out[0]['rate'])} ({groups[0]})."
     )
-    if variants["f included"]:
+    if above["held out"] and variants["f included"]:
         still = len(above["held out"] & above["f included"])
         message += f" {still} of these {'is' if still == 1 else 'are'} so with the group in the calibration as well: there, being new is not the reason."
     series = [
@@ -144,7 +158,7 @@ def coverage_map(book: Sketchbook, chosen: Chosen, scores_of: str) -> list[Figur
     rows = [
         row
         for row in chosen.rows("coverage", scores_of=scores_of, condition=None, variant="held out")
-        if not is_missing(row["rate"])
+        if not is_missing(row["rate"]) and row["held"] != ALL
     ]
     conditions = [name for name in chosen.conditions("coverage") if any(row["condition"] == name for row in rows)]
     if len(conditions) < 2:
@@ -153,8 +167,8 @@ def coverage_map(book: Sketchbook, chosen: Chosen, scores_of: str) -> list[Figur
     groups = list(dict.fromkeys([*(row["held"] for row in ordered), *(row["held"] for row in rows)]))
     worst, labels = largest(rows, "rate")[0], chosen.labels
     message = (
-        f"{scores_of}: percent of each held-out group accepted at the threshold that promises {percent(worst['target'])} on clean recordings "
-        f"of the others; darker is worse. The most is {percent(worst['rate'])}, {worst['held']} under {labels[worst['condition']]}."
+        f"{scores_of}: percent of each held-out group accepted at a threshold that promises {percent(worst['target'])}, calibrated on "
+        f"the others under the same condition; darker is worse. The most is {percent(worst['rate'])}, {worst['held']} under {labels[worst['condition']]}."
     )
     return [book.draw(f"coverage-map-{scores_of}", scores_of, message, lambda: heat_map(rows, groups, conditions, labels))]
 
@@ -166,9 +180,7 @@ def foresight(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
         return []
     baseline = first(row["mae_median"] for row in rows if not is_missing(row["mae_median"]))
     better = [row["model"] for row in rows if baseline is not None and row["model"] != "median" and row["mae"] < baseline]
-    clear = [
-        row["model"] for row in rows if baseline is not None and not is_missing(row["mae_high"]) and row["mae_high"] < baseline
-    ]
+    clear = [row["model"] for row in rows if not is_missing(row["difference_high"]) and row["difference_high"] < 0]
     said = (
         f"closer than the median of the other groups: {in_words(better) or 'none'}; beyond noise: {in_words(clear) or 'none'}"
     )
@@ -216,61 +228,62 @@ def _foretold(book: Sketchbook, chosen: Chosen, embedder: str, models: Sequence[
 
 
 def few_samples(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """The gap foretold from a few samples of a group, with what was found."""
+    """The share accepted of a new group as foretold from a few of its clips, with what was found."""
     rows = [row for row in chosen.rows("few_samples", embedder=embedder) if not is_missing(row["predicted"])]
     if not rows:
         return []
     found = by(largest(rows, "actual"), "held")
     groups, sizes = list(found), sorted(values(rows, "samples"))
     held = {size: by((row for row in rows if row["samples"] == size), "held") for size in sizes}
-    said = [
-        f"{sum(row['covered'] is True for row in of.values())} of {len(of)} from {plural(size, 'sample')}"
-        for size, of in held.items()
-    ]
-    message = f"{embedder}: the found gap lies in the interval for {in_words(said)}. Upright strokes: found; hollow: outside."
+    said = []
+    for size, of in held.items():
+        off, inside = (sum(row[name] for row in of.values()) / len(of) for name in ("mae", "covered"))
+        said.append(
+            f"from {plural(size, 'clip')} {points(off)} points off, {percent(inside, 0)} of intervals hold the truth ({plural(len(of), 'group')})"
+        )
+    message = f"{embedder}: share of a new group that is accepted, as foretold and as found (upright strokes). On average {'; '.join(said)}."
     step = 0.66 / max(1, len(sizes) - 1)
     series = [
         Series(
             [of.get(group) for group in groups],
             "predicted",
-            f"from {plural(size, 'sample')}",
+            f"from {plural(size, 'clip')}" if size else "from others alone",
             STROKES[at + 1].colour,
             STROKES[at + 1].marker,
             at * step - 0.33 if len(sizes) > 1 else 0.0,
-            is_hollow=lambda row: row["covered"] is False,
         )
         for at, (size, of) in enumerate(held.items())
     ]
     actual = [
         Series(list(found.values()), "actual", "found" if not lift else "", INK, "|", lift) for lift in (0.0, -0.25, 0.25)
     ]
-    panel = Panel([*series, *actual], "gap, points of EER", "points", lines=((0.0, False),))
+    panel = Panel([*series, *actual], "share of the group accepted", "percent")
     return [book.draw(f"few-samples-{embedder}", embedder, message, lambda: draw_marks(groups, [panel], width_px=560))]
 
 
 def masking(book: Sketchbook, chosen: Chosen, detector: str) -> list[Figure]:
-    """What masking a band costs beyond masking its control, one mark for each seed."""
-    rows = [row for row in chosen.folder.rows("masking", detector=detector) if not is_missing(row["difference"])]
+    """What masking the target band does to the gap beyond masking its control: over all seeds, and for each."""
+    rows = [row for row in chosen.folder.rows("masking", detector=detector, arm="target") if not is_missing(row["difference"])]
     if not rows:
         return []
-    lines = list(dict.fromkeys(map(band_in_words, rows)))
-    seeds = values(rows, "seed")[:MOST_SEEDS]
-    clear = sum(is_clear(row, "difference") and row["difference"] > 0 for row in rows)
-    most = largest(rows, "difference")[0]
-    supports = sum(row["supports"] == "true" for row in rows)
+    groups, seeds = values(rows, "held"), values(rows, "seed")
+    whole = [row for row in rows if row["seed"] == ALL]
+    stated = first(row for row in whole if row["held"] == ALL)
     message = (
-        f"{detector}: error with the band masked less error with its control masked. {clear} of {plural(len(rows), 'difference')} "
-        f"{'is' if clear == 1 else 'are'} above 0 beyond noise; the largest is {points_with_interval(most, 'difference')}, {band_in_words(most)}. "
-        f"{supports} support{'s' if supports == 1 else ''} the hypothesis as it was stated."
+        f"{detector}: gap with the target band masked less gap with the control band masked; the hypothesis puts it below 0."
     )
+    if stated is not None:
+        message += f" Over all groups {points_with_interval(stated, 'difference')}, p {p_value(stated['p'])}, {p_value(stated['p_holm'])} after Holm: "
+        message += VERDICTS.get(stated["supports"], stated["supports"]) + "."
     series = []
-    for at, seed in enumerate(seeds):
-        own = {band_in_words(row): row for row in rows if row["seed"] == seed}
-        lift = 0.5 * (at / (len(seeds) - 1) - 0.5) if len(seeds) > 1 else 0.0
-        stroke = STROKES[(at + 1) % len(STROKES)]
-        label = f"seed {seed}" if len(seeds) > 1 else ""
-        series.append(Series([own.get(line) for line in lines], "difference", label, stroke.colour, stroke.marker, lift))
+    for at, seed in enumerate([ALL, *(seed for seed in seeds if seed != ALL)][: MOST_SEEDS + 1]):
+        own = by((row for row in rows if row["seed"] == seed), "held")
+        lift = 0.0 if seed == ALL else 0.12 + 0.3 * at / len(seeds)
+        stroke = STROKES[at % len(STROKES)]
+        label = "all seeds" if seed == ALL else f"seed {seed}"
+        series.append(Series([own.get(group) for group in groups], "difference", label, stroke.colour, stroke.marker, lift))
     panel = Panel(series, "target less control, points of EER", "points", lines=((0.0, False),))
+    lines = [band_in_words(first(row for row in rows if row["held"] == group) or rows[0]) for group in groups]
     return [book.draw(f"masking-{detector}", detector, message, lambda: draw_marks(lines, [panel], width_px=560))]
 
 

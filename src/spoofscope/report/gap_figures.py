@@ -24,7 +24,7 @@ from spoofscope.report.relations import Point, layer_sweep, scatter, slopes
 from spoofscope.report.style import BLUE, GREEN, VERMILLION
 from spoofscope.report.words import in_words, is_missing, p_value, percent, plural, signed, signed_points
 
-MOST_SCATTERS = 3
+MOST_SCATTERS = 2
 
 
 def points_with_interval(row: Row, name: str) -> str:
@@ -104,7 +104,7 @@ def mark_words(rows: Sequence[Row]) -> str:
 
 
 def predictors(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """The gap against the primary predictor and against the two others, not circular, that go with it most closely."""
+    """The gap against the primary predictor and against the other one, not circular, that goes with it most closely."""
     gaps = by((row for row in chosen.gaps(embedder) if not is_missing(row["gap"])), "held")
     shown = [row for row in chosen.associations(embedder) if not row["circular"] and not is_missing(row["rho"])][:MOST_SCATTERS]
     if not gaps:
@@ -139,7 +139,7 @@ def _scatter(book: Sketchbook, chosen: Chosen, row: Row, gaps: dict[str, Row], l
     if not is_missing(row["partial_rho"]):
         parts.append(f"with difficulty held fixed {signed(row['partial_rho'])}, p {p_value(row['partial_p'])}")
     hollow = " Hollow: exposed." if any(point.is_marked for point in drawn) else ""
-    title = f"{name}{', named beforehand' if chosen.is_primary(row) else ''}"
+    title = f"{embedder}: {name}{', named beforehand' if chosen.is_primary(row) else ''}"
     return [
         book.draw(
             f"predictor-{embedder}-{name}",

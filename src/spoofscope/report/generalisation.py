@@ -26,8 +26,18 @@ from spoofscope.report.folder import Row, RunFolder
 from spoofscope.report.words import is_missing
 
 MOST_DRAWN = 4
+UNSAID: dict[str, Any] = {
+    "held_by": "",
+    "disjoint": [],
+    "contamination": [],
+    "warnings": [],
+    "findings": [],
+    "left_out": {},
+    "plan": None,
+}
+"""What the page takes for said where tables were made elsewhere and there is no analysis.json."""
 SECTIONS = {  # anchor: (name in the contents, tables that it is made from)
-    "generalisation": ("Why it does not generalise", ()),
+    "generalisation": ("Generalisation", ()),
     "gaps": ("Held-out gaps", ("holdout",)),
     "predictors": ("Predictors", ("association",)),
     "layers": ("By layer", ("layers",)),
@@ -62,8 +72,8 @@ class Held:
         Of association.csv: the predictor that was named beforehand, over all groups and over those that are not exposed.
     exposed : list of str
         Groups whose algorithm the embedder was trained on.
-    matched : list of Row
-        Of confounds.csv: its association with bona fide speech matched to each group.
+    matched : Row or None
+        Of confounds.csv: how distance goes with the gap once bona fide speech is matched to each group.
     """
 
     embedder: str
@@ -76,7 +86,7 @@ class Held:
     stated: Row | None
     unexposed: Row | None
     exposed: list[str]
-    matched: list[Row]
+    matched: Row | None
 
     @property
     def known(self) -> list[Row]:
@@ -99,8 +109,15 @@ def held_of(chosen: Chosen, embedder: str) -> Held:
         stated=chosen.primary(embedder, ALL),
         unexposed=chosen.primary(embedder, NOT_EXPOSED),
         exposed=list(dict.fromkeys([*(row["held"] for row in rows if row["exposed"]), *map(str, stated)])),
-        matched=[row for row in chosen.rows("confounds", embedder=embedder, question="matched bona fide") if not row["held"]],
+        matched=_matched(chosen, embedder),
     )
+
+
+def _matched(chosen: Chosen, embedder: str) -> Row | None:
+    """Return the association with bona fide speech matched in the columns that leave most groups; of equals, in the most columns."""
+    rows = [row for row in chosen.rows("confounds", embedder=embedder, question="matched bona fide") if not row["held"]]
+    known = [row for row in rows if not is_missing(row["value"])]
+    return max(known, key=lambda row: (row["n"] or 0, len(row["target"])), default=None)
 
 
 def generalisation(folder: RunFolder) -> dict[str, Any] | None:
@@ -108,12 +125,12 @@ def generalisation(folder: RunFolder) -> dict[str, Any] | None:
     chosen = Chosen(folder)
     if chosen.is_empty:
         return None
-    analysis = folder.analysis
+    analysis = UNSAID | dict(folder.analysis)
     return {
         "sections": {anchor: name for anchor, (name, tables) in SECTIONS.items() if _is_there(chosen, anchor, tables)},
         "labels": chosen.labels,
         "analysis": analysis,
-        "alerts": [*(analysis.get("contamination") or []), *(analysis.get("warnings") or [])],
+        "alerts": [*analysis["contamination"], *analysis["warnings"]],
         "held": [held for embedder in chosen.embedders if (held := held_of(chosen, embedder)).rows or held.stated],
         "reference": {embedder: by(_reference(chosen, embedder), "held") for embedder in chosen.embedders},
         "associations": _associations(chosen),
@@ -157,7 +174,9 @@ def _coverage(chosen: Chosen) -> dict[str, tuple[list[str], dict[str, dict[str, 
     answer = {}
     for scores_of in values(chosen.folder.rows("coverage"), "scores_of"):
         rows = chosen.rows("coverage", scores_of=scores_of)
-        ordered = [*largest((row for row in rows if row["variant"] == "held out"), "rate"), *rows]
+        ordered = sorted(
+            [*largest((row for row in rows if row["variant"] == "held out"), "rate"), *rows], key=lambda row: row["held"] != ALL
+        )
         cells = {group: by((row for row in rows if row["held"] == group), "variant") for group in values(ordered, "held")}
         answer[scores_of] = (values(rows, "variant"), cells)
     return answer

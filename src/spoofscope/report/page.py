@@ -14,8 +14,26 @@ from spoofscope.report.clips import clips_of
 from spoofscope.report.figures import draw_figures
 from spoofscope.report.findings import HEADLINE_POINT, findings_of
 from spoofscope.report.folder import Row, RunFolder, read_run_folder
+from spoofscope.report.generalisation import draw_generalisation, generalisation
 
 TEMPLATES = Path(__file__).parent / "templates"
+SECTIONS = {
+    "summary": "Findings",
+    "conditions": "Every condition",
+    "sweeps": "Sweeps",
+    "transfer": "Frozen threshold",
+    "attacks": "Attacks",
+    "scores": "Scores",
+    "det": "DET curves",
+    "heard": "Seconds heard",
+    "table": "All numbers",
+    "differences": "Between detectors",
+    "breakdown": "Breakdowns",
+    "measured": "What was done",
+    "clips": "Worst clips",
+    "failures": "Not read",
+}
+LAST_SECTIONS = {"method": "How computed", "recipe": "Recipe"}
 MOST_ROWS = 60
 MOST_WARNINGS = 5
 
@@ -44,7 +62,7 @@ def write_report(run_folder: str | Path) -> Path:
     folder = read_run_folder(run_folder)
     page = folder.path / "report" / "index.html"
     try:
-        figures = draw_figures(folder, page.parent / "figures")
+        figures = draw_figures(folder, page.parent / "figures") | draw_generalisation(folder, page.parent / "figures")
         html = environment.get_template("page.html").render(_context(folder, figures))
         page.parent.mkdir(parents=True, exist_ok=True)
         beside = page.with_suffix(".part")
@@ -75,6 +93,8 @@ def _environment() -> Any:
         words.count,
         words.one_in,
         words.short,
+        words.signed,
+        words.p_value,
     )
     environment.filters |= {function.__name__: function for function in formats}
     environment.filters |= {"in_words": words.in_words, "quantity_name": words.quantity_name, "drawing": _drawing}
@@ -91,7 +111,11 @@ def _drawing(svg: str) -> Any:
 
 
 def _context(folder: RunFolder, figures: dict[str, Any]) -> dict[str, Any]:
+    stored, second = embeddings(folder), generalisation(folder)
+    sections = SECTIONS | ({"embeddings": "Embeddings"} if stored else {}) | (second["sections"] if second else {})
     return {
+        "sections": sections | LAST_SECTIONS,
+        "second": second,
         "run": folder.run,
         "recipe": folder.recipe,
         "labels": folder.labels,
@@ -107,7 +131,7 @@ def _context(folder: RunFolder, figures: dict[str, Any]) -> dict[str, Any]:
         "measured": measured(folder),
         "failures": folder.rows("failures"),
         "clips": clips_of(folder),
-        "embeddings": embeddings(folder),
+        "embeddings": stored,
         "most_rows": MOST_ROWS,
         "most_warnings": MOST_WARNINGS,
         "absent": folder.absent,

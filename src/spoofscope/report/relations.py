@@ -16,7 +16,8 @@ from spoofscope.report.words import MISSING, is_missing, short
 
 LABEL_SIZE = 9.5
 LABEL_LENGTH = 18
-LONG_NAME, MOST_LONG_LABELS = 6, 9
+LONG_NAME, MOST_LONG_LABELS = 6, 6
+MOST_NAMED_ENDS = 14
 MOST_TICKS = 13
 WAYS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]
 
@@ -52,7 +53,8 @@ def points_axis(axis: Any, values: Sequence[float]) -> None:
     """Give an axis of matplotlib ticks in signed percentage points."""
     from matplotlib.ticker import FuncFormatter
 
-    decimals = 0 if max(values, default=0.0) - min(values, default=0.0) > 0.05 else 1
+    span = max(values, default=0.0) - min(values, default=0.0)
+    decimals = 0 if span > 0.05 else 1 if span > 0.02 else 2
     axis.set_major_formatter(FuncFormatter(lambda value, _: in_points(value, decimals)))
 
 
@@ -129,8 +131,13 @@ def _tries(
 
 
 def slopes(rows: Sequence[Row], names: tuple[str, str]) -> Any:
-    """Draw one line for each group from its gap under one embedder to its gap under the other; exposed groups dashed and hollow."""
-    figure = new_figure(400, max(300, 70 + 14 * len(rows)))
+    """Draw one line for each group from its gap under one embedder to its gap under the other; exposed groups dashed and hollow.
+
+    Of many groups only those that change most are named.
+    """
+    named = sorted(rows, key=lambda row: -abs(row["gap_second"] - row["gap_first"]))
+    named = named if len(rows) <= MOST_NAMED_ENDS else named[: MOST_NAMED_ENDS // 2]
+    figure = new_figure(400, max(300, 70 + 14 * min(len(rows), MOST_NAMED_ENDS)))
     axes = figure.subplots()
     axes.axhline(0, color=MUTED, linewidth=1)
     for row in rows:
@@ -142,7 +149,7 @@ def slopes(rows: Sequence[Row], names: tuple[str, str]) -> Any:
     points_axis(axes.yaxis, [row[name] for row in rows for name in ("gap_first", "gap_second")])
     axes.set_ylabel("gap, points of EER")
     axes.margins(y=0.06)
-    _name_ends(figure, axes, rows)
+    _name_ends(figure, axes, named)
     return figure
 
 

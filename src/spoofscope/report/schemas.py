@@ -83,7 +83,9 @@ ANALYSIS: dict[str, dict[str, pl.DataType]] = {
         int="n_attacks",
     ),
     "confounds": _columns(
-        text=f"{_SPACE} question target held baseline_kind note", float="value value_low value_high baseline", int="n n_classes"
+        text=f"{_SPACE} question target held baseline_kind note",
+        float="value value_low value_high baseline difference difference_low difference_high",
+        int="n n_classes",
     ),
     "cross_corpus": _columns(
         text=f"{_SPACE} head train test held note",
@@ -97,23 +99,26 @@ ANALYSIS: dict[str, dict[str, pl.DataType]] = {
         int="n n_calibration",
     ),
     "prospect": _columns(
-        text=f"{_SPACE} head model note", float="mae mae_low mae_high mae_median rank_rho rank_p", int="n_attacks"
+        text=f"{_SPACE} head model note",
+        float="mae mae_low mae_high mae_median difference difference_low difference_high rank_rho rank_p",
+        int="n_attacks",
     ),
     "prospect_attacks": _columns(text=f"{_SPACE} head model held", float="predicted actual"),
     "few_samples": _columns(
         text=f"{_SPACE} head held note",
-        float="predicted predicted_low predicted_high actual",
+        float="predicted predicted_low predicted_high actual mae covered",
         int="samples n_draws",
-        flag="covered",
     ),
     "masking": _columns(
-        text=f"detector {_HELD} arm seed supports note",
-        float="low_hz high_hz eer eer_low eer_high difference difference_low difference_high p",
+        text=f"plan detector {_HELD} arm seed supports note",
+        float="low_hz high_hz eer eer_low eer_high eer_seen gap gap_low gap_high difference difference_low difference_high "
+        "held_difference held_difference_low held_difference_high seen_difference seen_difference_low seen_difference_high p p_holm",
         int="n_bonafide n_spoof",
     ),
     "augmentation": _columns(
         text="detector question condition held note",
-        float="eer_plain eer_augmented difference difference_low difference_high recovered",
+        float="eer_plain eer_augmented loss loss_low loss_high difference difference_low difference_high recovered recovered_low "
+        "recovered_high",
         int="n_bonafide n_spoof",
     ),
 }

@@ -22,6 +22,7 @@ def analyse(audit: Audit, on_progress: OnProgress = lambda task, total, done: No
     """
     from threadpoolctl import threadpool_limits
 
+    interventions.require_training(audit.recipe)
     # The two pools of numpy and scipy wait for each other in small products; one thread is faster, and the same on every machine.
     with audit.timed("analyse"), threadpool_limits(1, user_api="blas"):
         book = Notebook(audit)

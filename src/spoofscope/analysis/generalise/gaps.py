@@ -155,19 +155,19 @@ def cross(book: Notebook) -> list[str]:
     found: list[str] = []
     if audit.other is None:
         return found
-    tested = f"{audit.data.card.name}/{audit.data.protocol}"
-    trained = f"{audit.other.card.name}/{audit.other.protocol}"
+    tested = {f"{audit.data.card.name}/{audit.data.protocol}", audit.data.trials.name}
+    shared = len(set(audit.other.trials.paths) & set(audit.data.trials.paths))
+    if shared:
+        found.append(f"{shared} recordings of {audit.other.trials.name}, which heads are trained on, are tested on as well.")
     for embedder, built in audit.embedders.items():
-        met = {tested, audit.data.trials.name} & {trained, *built.card.trained_on}
+        met = tested & set(built.card.trained_on)
         if met:
-            found.append(
-                f"{embedder}, trained on {trained}, has met the very trials that it is tested on ({', '.join(sorted(met))})."
-            )
+            found.append(f"{embedder} was trained on the very trials that it is tested on ({', '.join(sorted(met))}).")
         space = book.spaces.space(embedder, CLEAN)
         vectors, is_bonafide, name = book.spaces.other(embedder)
         for head in book.heads:
             across = score_across(vectors, is_bonafide, space.vectors, head)
-            names: dict[str, Any] = {"train": name, "test": book.spaces.name, "contaminated": bool(met)}
+            names: dict[str, Any] = {"train": name, "test": book.spaces.name, "contaminated": bool(met or shared)}
             book.add("cross_corpus", _across_rows(book, space, head, across), **space.names, head=head.name, **names)
     return found
 

@@ -11,23 +11,30 @@ from spoofscope.analysis.retraining.augmentation import Augmentation, run_augmen
 from spoofscope.analysis.retraining.masking import run_masking
 from spoofscope.analysis.retraining.plan import read_plan
 from spoofscope.errors import RecipeError
+from spoofscope.recipe import Recipe
 
 FOLDER = "retraining"
 
 
-def retrain(book: Notebook, on_progress: OnProgress) -> dict[str, Any] | None:
-    """Carry out the plan and the augmentation that the recipe asks for; return the plan with its digest, None without one.
+def require_training(recipe: Recipe) -> None:
+    """Refuse a recipe that asks for trainings and cannot have them.
 
     Raises
     ------
     RecipeError
-        If the recipe names no corpus to train on.
+        If it names no corpus to train on, or its plan cannot be read.
     """
-    recipe, other = book.recipe, book.audit.other
-    if not (recipe.plan or recipe.augment):
-        return None
-    if other is None:
+    if recipe.plan:
+        read_plan(recipe.plan)
+    if (recipe.plan or recipe.augment) and not recipe.train_corpus:
         raise RecipeError("train_corpus is empty; name the corpus that detectors are trained on, as plan and augment need one")
+
+
+def retrain(book: Notebook, on_progress: OnProgress) -> dict[str, Any] | None:
+    """Carry out the plan and the augmentation that the recipe asks for; return the plan with its digest, None without one."""
+    recipe, other = book.recipe, book.audit.other
+    if other is None or not (recipe.plan or recipe.augment):
+        return None
     train, test = other.trials, book.audit.data.trials
     folder, progress = book.audit.folder / FOLDER, _in_hundredths(on_progress)
     said = None
