@@ -1,12 +1,14 @@
 """A whole analysis: what a run asks, writes and says."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from spoofscope.analysis.generalise.conclusions import control_findings
 from spoofscope.analysis.generalise.notebook import TABLES
 from spoofscope.cli import main
 from tests.analysed import CUES, write_analysed
@@ -134,3 +136,29 @@ def test_a_plan_without_a_corpus_to_train_on_is_refused(tmp_path: Path, capsys: 
     recipe = write_analysed(tmp_path)
     assert main(["analyse", str(recipe), "--train-corpus", ""]) == 2
     assert "train_corpus is empty" in capsys.readouterr().err
+
+
+def test_findings_speak_of_gaps_controls_promises_and_foresight(analysed: Path) -> None:
+    said = " ".join(facts(analysed)["findings"])
+    for words in (
+        "held-out values of attack lose more than noise",
+        "the predictor stated beforehand",
+        "Without hearing any speech",
+    ):
+        assert words in said
+    assert re.search(r"promises to let 5.0 % of fakes through lets \d+\.\d % of new ones through", said)
+    assert "the median of the others" in said
+
+
+def test_a_leak_is_told_by_its_difference_and_only_where_it_was_measured() -> None:
+    row = {
+        "question": "source-disjoint",
+        "embedder": "e",
+        "layer": "l",
+        "target": "speaker and source",
+        "value": 0.28,
+        "baseline": 0.15,
+    }
+    row |= {"difference": 0.13, "difference_low": 0.1, "difference_high": 0.16, "held": ""}
+    (said,) = control_findings([row, row | {"value": float("nan")}, row | {"target": "source"}])
+    assert "would have been 15.0 %; with neither it is 28.0 % (+13.0 points, +10.0 points to +16.0 points)" in said
