@@ -9,7 +9,6 @@ a filter. Only the trials that are given are looked at; who holds a family out l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,31 +77,21 @@ def locate(plan: Plan, contrasts: NDArray[np.float64]) -> Bands:
     RecipeError
         If no control fits beside the target.
     """
-    starts = np.arange(plan.range_hz.low_hz, plan.range_hz.high_hz - plan.width + 1e-6, STEP_HZ)
-    candidates = [Band(float(low_hz), float(low_hz) + plan.width) for low_hz in starts]
-
-    def best(bands: Sequence[Band], sign: int) -> Band:
-        return max(bands, key=lambda band: sign * mean_contrast(band, contrasts))
-
-    target = plan.target if isinstance(plan.target, Band) else best(candidates, 1)
-    if isinstance(plan.control, Band):
-        apart = [] if plan.control.overlaps(target) else [plan.control]
-    else:
-        apart = [band for band in candidates if not band.overlaps(target)]
-    if not apart:
-        raise RecipeError(
-            f"no control of {plan.width:g} Hz fits beside the target, {target.low_hz:g} to {target.high_hz:g} Hz. "
-            "Narrow the bands, widen range_hz, or fix the bands in the plan."
-        )
-    return Bands(target, best(apart, -1))
+    starts = np.arange(plan.range_hz.low_hz, plan.range_hz.high_hz - plan.width + 1e-6, STEP_HZ).tolist()
+    candidates = [Band(low_hz, low_hz + plan.width) for low_hz in starts]
+    contrast_of = {band: mean_contrast(band, contrasts) for band in candidates}
+    target = plan.target if isinstance(plan.target, Band) else max(candidates, key=contrast_of.__getitem__)
+    controls = [plan.control] if isinstance(plan.control, Band) else sorted(candidates, key=contrast_of.__getitem__)
+    for control in controls:
+        if not control.overlaps(target):
+            return Bands(target, control)
+    raise RecipeError(
+        f"no control of {plan.width:g} Hz fits beside the target, {target.low_hz:g} to {target.high_hz:g} Hz. "
+        "Narrow the bands, widen range_hz, or fix the bands in the plan."
+    )
 
 
 def mean_contrast(band: Band, contrasts: NDArray[np.float64]) -> float:
-    """Mean contrast of the filters that are open inside a band."""
-    return float(contrasts[filters_in(band)].mean())
-
-
-def filters_in(band: Band) -> slice:
-    """Which filters of a profile are open inside a band."""
-    first, end = np.searchsorted(TOPS_HZ, band).tolist()
-    return slice(first, end)
+    """Mean contrast of the filters that are open inside a band; `nan` if it is too narrow to hold one."""
+    inside = contrasts[slice(*np.searchsorted(TOPS_HZ, band).tolist())]
+    return float(inside.mean()) if len(inside) else np.nan

@@ -21,36 +21,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from spoofscope.analysis.cells import blank
-from spoofscope.analysis.retraining.bands import TOPS_HZ, Bands, contrast, filters_in, locate, profile
-from spoofscope.analysis.retraining.paired import Paired, Values, chance, holm, laid_out
+from spoofscope.analysis.retraining.bands import TOPS_HZ, Bands, contrast, locate, profile
+from spoofscope.analysis.retraining.paired import Paired, Values, chance, laid_out
+from spoofscope.analysis.retraining.parts import Parts
 from spoofscope.analysis.retraining.plan import Band, Plan, register
-from spoofscope.analysis.retraining.trainings import Group, Heard, flat, groups_of, hear, pools_of, scores_table
-from spoofscope.audio import SAMPLE_RATE, Audio, read_audio
+from spoofscope.analysis.retraining.trainings import Group, flat, groups_of, hear, listen, pools_of, require_room
+from spoofscope.audio import SAMPLE_RATE, Audio
 from spoofscope.degradations.band_mask import BandMask
+from spoofscope.errors import NotEnoughTrials
+from spoofscope.metrics.permutation import holm
 from spoofscope.storage import write_table
 from spoofscope.training.progress import Progress, silent
 from spoofscope.training.recordings import Recording
-from spoofscope.training.trainables import trainable
+from spoofscope.training.trainables import Trainable, trainable
 from spoofscope.trials import Trials
 
 ARMS = ("unmasked", "target", "control")
 ALL = "all"
 FIGURES = ("eer", "gap", "difference", "held_difference", "seen_difference")
-Scores: TypeAlias = dict[tuple[str, ...], Values]
-"""(detector, held, arm) to (seeds, n) scores of the test trials."""
 
 
 def run_masking(plan: Plan, train: Trials, test: Trials, folder: str | Path, *, progress: Progress = silent) -> pl.DataFrame:
     """Register a plan, then carry it out.
 
-    Writes into `folder`: `plan.json` before anything is trained, then `masking.csv` (the table that is returned),
-    `masking_bands.csv` (the contrast that bands were located by) and `masking_scores.parquet`.
+    Writes into `folder`: `plan.json` first, then `contrasts.csv` (by what bands are located), then `masking/`, the scores of each
+    training as it is finished: what was stopped goes on from there, and what was finished is only read.
 
     Parameters
     ----------
@@ -76,58 +77,71 @@ def run_masking(plan: Plan, train: Trials, test: Trials, folder: str | Path, *, 
     ------
     RunFolderError
         If the folder registers another plan or other trials.
-    TrialsError, LeakError, NotEnoughTrials, AudioError
-        If the trials do not allow what is planned, or a recording cannot be read.
+    TrialsError, LeakError, NotEnoughTrials, UserError, AudioError
+        If the trials do not allow what is planned, need too much memory, or a recording cannot be read.
     """
     folder = Path(folder)
     groups = groups_of(plan.held, plan.held_by, train, test)
+    paired = Paired(test.frame, seeds=len(plan.seeds), replicates=plan.replicates, level=plan.level)
+    for group in groups:
+        if alone := paired.alone(group.held) or paired.alone(group.seen):
+            raise NotEnoughTrials(f"{test.name}: '{group.name}' cannot be judged: {alone}. Hold it out together with others.")
+    require_room([trainable(name) for name in plan.detectors], (train, 1), (test, 1))
     register(plan, train, test, folder)
-    located = _located(plan, train, groups, progress)
-    bands = {name: found for name, (found, _) in located.items()}
-    scores = _scores(plan, train, test, groups, bands, progress)
-    table = _table(plan, test, groups, bands, scores)
-    write_table(_bands_table(located), folder / "masking_bands.csv")
-    write_table(scores_table(test, scores, ("detector", "held", "arm"), plan.seeds), folder / "masking_scores.parquet")
-    write_table(table, folder / "masking.csv")
-    return table
+    bands = _located(plan, train, groups, folder / "contrasts.csv", progress)
+    parts = Parts(folder / "masking", test, ("detector", "held", "arm"), plan.seeds)
+    _train(plan, train, test, groups, bands, parts, progress)
+    return _table(plan, paired, groups, bands, parts)
 
 
-def _located(plan: Plan, train: Trials, groups: Sequence[Group], progress: Progress) -> dict[str, tuple[Bands, Values]]:
-    """Place the bands of each group by the training trials that are left."""
-    profiles = np.empty((len(train), len(TOPS_HZ)))
-    for number, path in enumerate(train.paths):
-        profiles[number] = profile(read_audio(path))
-        progress("locating bands", (number + 1) / len(train))
-    attacks = train.frame["attack"].to_numpy().astype(object)
-    located = {}
-    for group in groups:
-        contrasts = contrast(profiles[group.train], train.is_bonafide[group.train], attacks[group.train])
-        located[group.name] = locate(plan, contrasts), contrasts
-    return located
+def _located(plan: Plan, train: Trials, groups: Sequence[Group], path: Path, progress: Progress) -> dict[str, Bands]:
+    """Place the bands of each group by the training trials that are left; what they are placed by is written down first."""
+    if not path.exists():
+        profiles = np.array(
+            [profile(recording.audio) for recording in listen(train, phase="locating bands", progress=progress)]
+        )
+        attacks = train.frame["attack"].to_numpy().astype(object)
+        tables = []
+        for group in groups:
+            contrasts = contrast(profiles[group.train], train.is_bonafide[group.train], attacks[group.train])
+            tables.append(pl.DataFrame({"held": group.name, "filter_hz": TOPS_HZ, "contrast": contrasts}))
+        write_table(pl.concat(tables), path)
+    found = pl.read_csv(path)
+    return {group.name: locate(plan, found.filter(held=group.name)["contrast"].to_numpy()) for group in groups}
 
 
-def _scores(
-    plan: Plan, train: Trials, test: Trials, groups: Sequence[Group], bands: Mapping[str, Bands], progress: Progress
-) -> Scores:
-    """Train and score every combination, band by band: each is heard once, and its features are kept no longer than needed."""
-    kinds = [trainable(name) for name in plan.detectors]
-    jobs: dict[Band | None, list[tuple[Group, str]]] = {}
-    for group in groups:
-        for arm, band in zip(ARMS, (None, *bands[group.name]), strict=True):
-            jobs.setdefault(band, []).append((group, arm))
-    scores: Scores = {}
-    testing: Heard = {}
-    for band, asked in jobs.items():
-        training = hear(train, kinds, _mask(band), phase=f"hearing training {_words(band)}", progress=progress)
-        if band is None or plan.masked_at == "training and test":
-            testing = hear(test, kinds, _mask(band), phase=f"hearing test {_words(band)}", progress=progress)
-        for group, arm in asked:
-            for kind in kinds:
-                pools = pools_of(training[kind.name], train.is_bonafide, group.train)
-                batch = flat(testing[kind.name])
-                scores[kind.name, group.name, arm] = np.array([kind.fit(pools, plan.steps, seed)(batch) for seed in plan.seeds])
-                progress("training", len(scores) / (len(groups) * len(ARMS) * len(kinds)))
-    return scores
+def _train(
+    plan: Plan,
+    train: Trials,
+    test: Trials,
+    groups: Sequence[Group],
+    bands: Mapping[str, Bands],
+    parts: Parts,
+    progress: Progress,
+) -> None:
+    """Do every training that is not done yet, band by band: features of one band at a time are kept."""
+    asked = [(group, arm, band) for group in groups for arm, band in zip(ARMS, (None, *bands[group.name]), strict=True)]
+    jobs: dict[Band | None, list[tuple[Trainable, Group, str]]] = {}
+    for group, arm, band in asked:
+        for kind in map(trainable, plan.detectors):
+            if not parts.has(kind.name, group.name, arm):
+                jobs.setdefault(band, []).append((kind, group, arm))
+    left = sum(map(len, jobs.values()))
+    for band, own in jobs.items():
+        kinds = list({kind.name: kind for kind, _, _ in own}.values())
+        tested = band if plan.masked_at == "training and test" else None
+        training, testing = (
+            hear(listen(trials, phase=f"hearing {trials.name} {_words(mask)}", progress=progress), kinds, _mask(mask))
+            for trials, mask in ((train, band), (test, tested))
+        )
+        for kind, group, arm in own:
+            pools = pools_of(training[kind.name], train.is_bonafide, group.train)
+            batch = flat(testing[kind.name])
+            parts.write(
+                (kind.name, group.name, arm), np.array([kind.fit(pools, plan.steps, seed)(batch) for seed in plan.seeds])
+            )
+            left -= 1
+            progress("training behind masks", 1 - left / (len(asked) * len(plan.detectors)))
 
 
 def _mask(band: Band | None) -> Callable[[Recording], Iterable[Audio]]:
@@ -159,11 +173,12 @@ class _Errors:
         return _Errors(*(getattr(self, part.name)[seed : seed + 1] for part in fields(self)))
 
 
-def _table(plan: Plan, test: Trials, groups: Sequence[Group], bands: Mapping[str, Bands], scores: Scores) -> pl.DataFrame:
-    paired = Paired(test.frame, seeds=len(plan.seeds), replicates=plan.replicates, level=plan.level)
+def _table(plan: Plan, paired: Paired, groups: Sequence[Group], bands: Mapping[str, Bands], parts: Parts) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for detector in plan.detectors:
-        by_group = [{arm: _errors(paired, plan, scores[detector, group.name, arm], group) for arm in ARMS} for group in groups]
+        by_group = [
+            {arm: _errors(paired, plan, parts.read(detector, group.name, arm), group) for arm in ARMS} for group in groups
+        ]
         for group, errors in zip(groups, by_group, strict=True):
             facts = {"detector": detector, "held": group.name, "n_spoof": int(group.held.sum())}
             edges = dict(zip(ARMS[1:], bands[group.name], strict=True))
@@ -173,7 +188,7 @@ def _table(plan: Plan, test: Trials, groups: Sequence[Group], bands: Mapping[str
         rows += [facts | row for row in _rows(paired, plan, pooled, {}) if row["seed"] == ALL]
     _judge(plan, [row for row in rows if "p" in row and row["held"] == ALL])
     _judge(plan, [row for row in rows if "p" in row and row["held"] != ALL])
-    shared = {"plan": plan.digest[:12], "held_by": plan.held_by, "n_bonafide": test.counts[0]}
+    shared = {"plan": plan.digest[:12], "held_by": plan.held_by, "n_bonafide": int(paired.is_bonafide.sum())}
     return pl.DataFrame([{name: blank(value) for name, value in (shared | row).items()} for row in rows], schema=SCHEMA)
 
 
@@ -196,12 +211,12 @@ def _rows(paired: Paired, plan: Plan, errors: Mapping[str, _Errors], bands: Mapp
             row: dict[str, Any] = {"arm": arm, "seed": str(seed), "eer_seen": float(figures.pop("eer_seen")[0])}
             row |= bands[arm]._asdict() if arm in bands else {}
             for name, values in figures.items():
-                row |= laid_out(name, paired.interval(values))
+                row |= laid_out(name, paired.interval(values, paired=name != "eer"))
             if arm == "target" and seed == ALL:
                 row["p"] = chance(figures["difference"], plan.direction, plan.sides)
                 unmasked = paired.interval(paired.over_seeds(errors["unmasked"].gap))
-                flat = "" if unmasked.low > 0 else "without a mask the gap is within noise"
-                row["note"] = "; ".join(filter(None, (flat, paired.clusters.caveat())))
+                no_gap = "" if unmasked.low > 0 else "without a mask the gap is within noise"
+                row["note"] = "; ".join(filter(None, (no_gap, paired.clusters.caveat())))
             yield row
 
 
@@ -233,23 +248,9 @@ def _judge(plan: Plan, tests: Sequence[dict[str, Any]]) -> None:
             row["supports"] = "true"
         elif beyond > 0:
             row["supports"] = "false"
-        if row["supports"] == "true" and plan.direction == "narrows" and not row["held_difference_high"] < 0:
+        if row["supports"] == "true" and plan.direction == "narrows" and row["held_difference_high"] >= 0:
             why = "the gap narrows because attacks that were heard are told less well, not because the others are told better"
             row["note"] = "; ".join(filter(None, (why, row["note"])))
-
-
-def _bands_table(located: Mapping[str, tuple[Bands, Values]]) -> pl.DataFrame:
-    """Say what bands were located by: the contrast of every filter, for every held-out group."""
-    rows = []
-    for held, (bands, contrasts) in located.items():
-        arms = np.full(len(TOPS_HZ), "", dtype=object)
-        for arm, band in bands._asdict().items():
-            arms[filters_in(band)] = arm
-        rows += [
-            {"held": held, "filter_hz": hertz, "contrast": value, "arm": arm}
-            for hertz, value, arm in zip(TOPS_HZ.tolist(), contrasts.tolist(), arms, strict=True)
-        ]
-    return pl.DataFrame(rows)
 
 
 SCHEMA: dict[str, Any] = (

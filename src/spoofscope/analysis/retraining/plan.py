@@ -120,11 +120,18 @@ class Plan:
                 raise RecipeError(f"the plan's {name} is '{getattr(self, name)}'; it must be {' or '.join(get_args(words))}")
         if self.sides not in (1, 2):
             raise RecipeError(f"the plan's sides are {self.sides}; a test has 1 or 2")
-        for name, low in (("steps", 1), ("replicates", 20)):
-            if getattr(self, name) < low:
-                raise RecipeError(f"the plan's {name} is {getattr(self, name)}; it must be at least {low}")
         if not 0 < self.level < 1:
             raise RecipeError(f"the plan's level is {self.level}; it is a coverage between 0 and 1, such as 0.95")
+        # No p is below sides / (1 + replicates), and Holm multiplies the smallest by the number of detectors.
+        enough = math.ceil(len(self.detectors) * self.sides / (1 - self.level) - 1e-9) - 1
+        for name, found, low in (
+            ("steps", self.steps, 1),
+            ("seeds", min(self.seeds), 0),
+            ("replicates", self.replicates, enough),
+        ):
+            if found < low:
+                why = ", or no result could support the hypothesis" if name == "replicates" else ""
+                raise RecipeError(f"the plan's {name}: {found} is given; at least {low} is needed{why}")
         self._check_bands()
 
     def _check_bands(self) -> None:

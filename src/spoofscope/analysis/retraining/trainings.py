@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spoofscope.analysis.design import require_columns, require_disjoint
 from spoofscope.audio import Audio, read_audio
-from spoofscope.errors import NotEnoughTrials, TrialsError, UserError
+from spoofscope.errors import AudioError, NotEnoughTrials, TrialsError, UserError
 from spoofscope.networks.lfcc import Features
 from spoofscope.training.cnn import Pools
 from spoofscope.training.progress import Progress, silent
@@ -24,7 +24,7 @@ Heard: TypeAlias = dict[str, list[list[Features]]]
 """For each detector, the features of each trial: once, or clean and then its copies."""
 
 MOST_BYTES = 4 * 2**30
-BYTES_PER_TRIAL = 400 * 60 * 4
+BYTES_PER_SOUND = 400 * 60 * 4
 
 
 class Group(NamedTuple):
@@ -58,10 +58,12 @@ def groups_of(held: Sequence[Sequence[str]], held_by: str, train: Trials, test: 
     LeakError
         If training and test share a speaker or a source.
     NotEnoughTrials
-        If training without a group lacks a class.
+        If training without a group lacks a class, or the test has no bona fide trials.
     """
     for trials in (train, test):
         require_columns(trials.frame, (held_by,), trials.name)
+    if not test.is_bonafide.any():
+        raise NotEnoughTrials(f"{test.name}: no bona fide trials to tell the groups from")
     columns = ["speaker", "source"]
     both = pl.concat([train.frame.select(columns), test.frame.select(columns)])
     is_train = np.arange(both.height) < len(train)
@@ -109,46 +111,57 @@ def shared_groups(held_by: str, train: Trials, test: Trials) -> tuple[tuple[str]
     return tuple((value,) for value in sorted(found[0] & found[1]))
 
 
-def hear(
-    trials: Trials,
-    kinds: Sequence[Trainable],
-    through: Callable[[Recording], Iterable[Audio]],
-    *,
-    copies: int = 0,
-    phase: str = "listening",
-    progress: Progress = silent,
-) -> Heard:
-    """Read every recording once and compute what each kind of detector hears of it.
+def require_room(kinds: Sequence[Trainable], *heard: tuple[Trials, int]) -> None:
+    """Refuse to keep more features than 4 GiB at once.
 
     Parameters
     ----------
-    trials : Trials
-        All of them are read.
     kinds : sequence of Trainable
         For whom.
-    through : callable
-        A recording to the sounds that are heard of it, `1 + copies` of them.
+    heard : (Trials, int)
+        Trials, and how many sounds of each are heard.
 
     Raises
     ------
     UserError
-        If the features could need more than 4 GiB.
-    AudioError
-        If a recording cannot be read.
+        The message says how much would be needed.
     """
-    need = len(trials) * (1 + copies) * len(kinds) * BYTES_PER_TRIAL
+    need = sum(len(trials) * sounds for trials, sounds in heard) * len(kinds) * BYTES_PER_SOUND
     if need > MOST_BYTES:
         raise UserError(
-            f"{trials.name}: the features of {len(trials):,} trials for {len(kinds)} detectors need {need / 2**30:.1f} GiB, more than "
-            f"{MOST_BYTES / 2**30:.0f}. Draw fewer trials (Trials.subset) or name fewer detectors."
+            f"the features of {' and '.join(f'{len(trials):,} trials ({trials.name})' for trials, _ in heard)} for {len(kinds)} detectors "
+            f"need {need / 2**30:.1f} GiB, more than {MOST_BYTES / 2**30:.0f}. Draw fewer trials (subset) or name fewer detectors."
         )
-    heard: Heard = {kind.name: [] for kind in kinds}
+
+
+def listen(trials: Trials, *, phase: str, progress: Progress = silent) -> Iterator[Recording]:
+    """Read recordings one after another.
+
+    Raises
+    ------
+    AudioError
+        If one cannot be read: all trainings hear all trials or there is nothing to compare.
+    """
     rows = zip(trials.ids, trials.paths, trials.is_bonafide, strict=True)
     for number, (trial_id, path, is_bonafide) in enumerate(rows, 1):
-        sounds = list(through(Recording(trial_id, read_audio(path), bool(is_bonafide))))
+        try:
+            audio = read_audio(path)
+        except AudioError as error:
+            raise AudioError(
+                f"{trials.name}: trial '{trial_id}': {error}. What is compared must hear the same trials: mend the recording, or take the "
+                "trial out of the list."
+            ) from error
+        yield Recording(trial_id, audio, bool(is_bonafide))
+        progress(phase, number / len(trials))
+
+
+def hear(recordings: Iterable[Recording], kinds: Sequence[Trainable], through: Callable[[Recording], Iterable[Audio]]) -> Heard:
+    """Compute what each kind of detector hears of recordings, each of them `through` what makes one sound or several of it."""
+    heard: Heard = {kind.name: [] for kind in kinds}
+    for recording in recordings:
+        sounds = list(through(recording))
         for kind in kinds:
             heard[kind.name].append([kind.hear(sound) for sound in sounds])
-        progress(phase, number / len(trials))
     return heard
 
 
@@ -160,21 +173,3 @@ def pools_of(features: Sequence[list[Features]], is_bonafide: Mask, rows: Mask) 
 def flat(features: Sequence[list[Features]]) -> list[Features]:
     """Give the first features of each trial, to be scored."""
     return [copies[0] for copies in features]
-
-
-def scores_table(
-    test: Trials, scores: Mapping[tuple[str, ...], NDArray[np.float64]], names: Sequence[str], seeds: Sequence[int]
-) -> pl.DataFrame:
-    """Lay (seeds, n) scores of the test trials out as a table, one row for each trial, training and seed; `names` are of the key."""
-    trials = test.frame.select("trial_id", "label", "attack", "speaker")
-    return pl.concat(
-        [
-            trials.with_columns(
-                *(pl.lit(word).alias(name) for name, word in zip(names, key, strict=True)),
-                pl.lit(seed).alias("seed"),
-                pl.Series("score", row),
-            )
-            for key, rows in scores.items()
-            for seed, row in zip(seeds, rows, strict=True)
-        ]
-    )
