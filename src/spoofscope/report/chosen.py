@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from spoofscope.report.findings import largest
 from spoofscope.report.folder import Row, RunFolder
 from spoofscope.report.schemas import ANALYSIS
-from spoofscope.report.words import is_missing
+from spoofscope.report.words import is_missing, percent
 
 CROSS_FITTED, REFERENCE = "cross-fitted", "reference"
 ALL, NOT_EXPOSED = "all", "not exposed"
 STRICTEST = "speaker and source"
 EXPOSED_MARK, VOICE_MARK = "†", "‡"
 OWN = "own"
+FEW_LAYERS = 2
 T = TypeVar("T")
 
 
@@ -111,6 +112,24 @@ class Chosen:
             *(name for name in self.folder.labels if name in there),
             *dict.fromkeys(name for name in there if name not in self.folder.labels),
         ]
+
+    def scope(self, row: Row, over: str = "", drawn: str = "bars") -> str:
+        """Return what ends a caption: which recordings a row is about, and what the bars are intervals over.
+
+        Parameters
+        ----------
+        row : Row
+            Of any table.
+        over : str
+            What the resamples of the intervals draw; the clusters of run.json unless given.
+        drawn : str
+            What the intervals are drawn as.
+        """
+        run = self.folder.run
+        condition = row.cells.get("condition", "clean")
+        heard = "Clean recordings" if condition == "clean" else f"Recordings under {self.labels[condition]}"
+        units = over or f"whole clusters ({run['clusters']})"
+        return f" {heard}; {drawn} are {percent(run['level'], 0)} intervals over {units}."
 
     @cached_property
     def labels(self) -> dict[str, str]:

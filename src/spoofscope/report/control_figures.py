@@ -1,99 +1,25 @@
-"""The figures of probes, shortcuts, coverage, foresight and interventions, each with a caption that states its message."""
+"""The figures of shortcuts, coverage and foresight, each with a caption that states its message."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spoofscope.report.chosen import ALL, Chosen, by, first, is_clear, values
+from spoofscope.report.chosen import ALL, Chosen, by, first, values
 from spoofscope.report.figures import Figure, Sketchbook
 from spoofscope.report.findings import largest
 from spoofscope.report.folder import Row
-from spoofscope.report.gap_figures import points_with_interval, space_in_words
+from spoofscope.report.gap_figures import space_in_words
 from spoofscope.report.marks import Panel, Series, draw_marks
-from spoofscope.report.relations import Point, heat_map, probe_layers, scatter
-from spoofscope.report.style import BLUE, GREEN, INK, MUTED, PURPLE, STROKES, VERMILLION
-from spoofscope.report.words import in_words, is_missing, number, p_value, percent, plural, points, signed, signed_points
+from spoofscope.report.relations import Point, heat_map, scatter
+from spoofscope.report.style import BLUE, GREEN, INK, STROKES, VERMILLION
+from spoofscope.report.words import in_words, is_missing, p_value, percent, plural, signed
 
-EMBEDDING, LINEAR = "embedding", "linear"
 VARIANTS = {
     "held out": ("group in neither training nor calibration", VERMILLION, "D"),
     "f included": ("group in the calibration", BLUE, "o"),
     "within f": ("calibrated on the group alone", GREEN, "s"),
 }
-MOST_SEEDS = 5
-FEW_LAYERS = 2
-VERDICTS = {
-    "true": "the result supports the hypothesis",
-    "false": "the result goes against the hypothesis",
-    "within noise": "within noise",
-}
-
-
-def probe_sweeps(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """Accuracy against control by layer, one panel for each thing that is read out; nothing for an embedder with few layers."""
-    rows = chosen.rows("probes", embedder=embedder, layer=None, within="", features=EMBEDDING)
-    if not rows:
-        return []
-    probe, layers = rows[0]["probe"], values(rows, "layer")
-    answer = []
-    for target in values(rows, "target") if len(layers) > FEW_LAYERS else []:
-        own = [row for row in rows if (row["target"], row["probe"]) == (target, probe) and not is_missing(row["accuracy"])]
-        best = largest(own, "accuracy")
-        if not best:
-            continue
-        message = (
-            f"{embedder}, {target}, {probe} probe: best at layer {best[0]['layer']}, {percent(best[0]['accuracy'])}; the control task "
-            f"reaches {percent(best[0]['control_accuracy'])} there, chance {percent(best[0]['chance'])}."
-        )
-        message += " Below, the length of the online code." if any(not is_missing(row["codelength"]) for row in own) else ""
-        primary = chosen.layer(embedder)
-        answer.append(_probe_sweep(book, embedder, target, message, own, layers, primary))
-    return answer
-
-
-def _probe_sweep(
-    book: Sketchbook, embedder: str, target: str, message: str, rows: list[Row], layers: list[str], primary: str
-) -> Figure:
-    title = f"{embedder}: {target}"
-    return book.draw(f"probes-{embedder}-{target}", title, message, lambda: probe_layers(rows, layers, primary=primary))
-
-
-def probe_marks(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """Linear probes of the primary layer, and every capacity for what was held out: accuracy, that of the control, and chance."""
-    rows = [row for row in chosen.rows("probes", embedder=embedder) if not is_missing(row["accuracy"])]
-    front = rows[0]["target"] if rows else ""
-    rows = [row for row in rows if row["probe"] == LINEAR or (row["target"] == front and _is_plain(row))]
-    if not rows:
-        return []
-    clear = sum(is_clear(row, "selectivity") and row["selectivity"] > 0 for row in rows)
-    message = (
-        f"{embedder}, layer {rows[0]['layer']}: {clear} of {plural(len(rows), 'probe')} read out more than their control task, beyond noise. "
-        "A probe that does as well on random or untrained features has found nothing that training put there. Accuracy is on new speakers; the "
-        "control task, like the selectivity that is counted, is where speakers recur."
-    )
-    panel = Panel(
-        (
-            Series(rows, "accuracy", "probe", BLUE, "o"),
-            Series(rows, "control_accuracy", "control task", PURPLE, "D", is_hollow=lambda row: True),
-            Series(rows, "chance", "chance", MUTED, "|"),
-        ),
-        "balanced accuracy",
-        "percent",
-        joins=True,
-    )
-    labels = [probe_in_words(row) for row in rows]
-    return [book.draw(f"probes-{embedder}", embedder, message, lambda: draw_marks(labels, [panel], width_px=560))]
-
-
-def _is_plain(row: Row) -> bool:
-    return row["features"] == EMBEDDING and not row["within"]
-
-
-def probe_in_words(row: Row) -> str:
-    """Return what a probe reads out of what, such as `attack within codec` or `attack, mlp`; a linear probe is not named."""
-    parts = [f"{row['target']}{' within ' if row['within'] else ''}{row['within']}"]
-    parts += [row["probe"].removeprefix(f"{LINEAR}, ")] if row["probe"] != LINEAR else []
-    return ", ".join([*parts, *([f"{row['features']} features"] if row["features"] != EMBEDDING else [])])
+FOUND_SIZE = 26.0
 
 
 def shortcuts(book: Sketchbook, chosen: Chosen) -> list[Figure]:
@@ -104,14 +30,18 @@ def shortcuts(book: Sketchbook, chosen: Chosen) -> list[Figure]:
     best = largest(rows, "value")[-1]
     clear = [row["target"] for row in rows if not is_missing(row["value_high"]) and row["value_high"] < 0.5]
     message = (
-        f"Told apart without hearing speech: {best['target']} alone reaches an EER of {percent(best['value'])}, where guessing gives 50 %. "
-        f"Better than guessing beyond noise: {in_words(clear) or 'none'}."
+        f"Told apart without hearing speech: {_alone(best['target'])} reaches an EER of {percent(best['value'])}, where guessing gives 50 %. "
+        f"Better than guessing beyond noise: {in_words(clear) or 'none'}.{chosen.scope(rows[0])}"
     )
     panel = Panel(
         (Series(rows, "value", "", VERMILLION, "D"),), "equal error rate (dashed: guessing)", "percent", lines=((0.5, True),)
     )
     labels = [row["target"] for row in rows]
     return [book.draw("shortcuts", "Shortcuts", message, lambda: draw_marks(labels, [panel], width_px=480))]
+
+
+def _alone(target: str) -> str:
+    return f"{target} of it together" if target == ALL else f"{target} alone"
 
 
 def shortcut_rows(chosen: Chosen) -> list[Row]:
@@ -139,6 +69,7 @@ def coverage(book: Sketchbook, chosen: Chosen, scores_of: str) -> list[Figure]:
     if above["held out"] and variants["f included"]:
         still = len(above["held out"] & above["f included"])
         message += f" {still} of these {'is' if still == 1 else 'are'} so with the group in the calibration as well: there, being new is not the reason."
+    message += chosen.scope(rows[0], "whole speakers")
     series = [
         Series([of.get(group) for group in groups], "rate", label, colour, marker, 0.26 * (at - 1))
         for at, (name, (label, colour, marker)) in enumerate(VARIANTS.items())
@@ -184,15 +115,17 @@ def foresight(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
     said = (
         f"closer than the median of the other groups: {in_words(better) or 'none'}; beyond noise: {in_words(clear) or 'none'}"
     )
-    message = f"{embedder}, {space_in_words(rows[0])}, each group foretold from the others: {said}."
+    message = (
+        f"{embedder}, {space_in_words(rows[0])}, each group foretold from the others: {said}.{chosen.scope(rows[0], 'groups')}"
+    )
     panel = Panel(
         (Series(rows, "mae", "", BLUE, "o", is_hollow=lambda row: row["model"] not in clear),),
-        "mean absolute error, points of EER (dashed: the median)",
+        "mean error, points (dashed: the median)",
         "size",
         lines=[(baseline, True)] if baseline is not None else [],
     )
     labels = [row["model"] for row in rows]
-    figures = [book.draw(f"foresight-{embedder}", embedder, message, lambda: draw_marks(labels, [panel], width_px=480))]
+    figures = [book.draw(f"foresight-{embedder}", embedder, message, lambda: draw_marks(labels, [panel], width_px=400))]
     return [*figures, *_foretold(book, chosen, embedder, rows)]
 
 
@@ -235,13 +168,11 @@ def few_samples(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]
     found = by(largest(rows, "actual"), "held")
     groups, sizes = list(found), sorted(values(rows, "samples"))
     held = {size: by((row for row in rows if row["samples"] == size), "held") for size in sizes}
-    said = []
-    for size, of in held.items():
-        off, inside = (sum(row[name] for row in of.values()) / len(of) for name in ("mae", "covered"))
-        said.append(
-            f"from {plural(size, 'clip')} {points(off)} points off, {percent(inside, 0)} of intervals hold the truth ({plural(len(of), 'group')})"
-        )
-    message = f"{embedder}: share of a new group that is accepted, as foretold and as found (upright strokes). On average {'; '.join(said)}."
+    message = (
+        f"{embedder}, {space_in_words(rows[0])}: share of a new group that is accepted, as found (upright stroke) and as foretold from other "
+        f"groups and a few clips.{_nearer_in_words(held)} Clean recordings; bars are {percent(chosen.folder.run['level'], 0)} intervals of the "
+        "forecast."
+    )
     step = 0.66 / max(1, len(sizes) - 1)
     series = [
         Series(
@@ -254,68 +185,18 @@ def few_samples(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]
         )
         for at, (size, of) in enumerate(held.items())
     ]
-    actual = [
-        Series(list(found.values()), "actual", "found" if not lift else "", INK, "|", lift) for lift in (0.0, -0.25, 0.25)
-    ]
-    panel = Panel([*series, *actual], "share of the group accepted", "percent")
+    actual = Series(list(found.values()), "actual", "found", INK, "|", size=FOUND_SIZE)
+    panel = Panel([*series, actual], "share of the group accepted", "percent")
     return [book.draw(f"few-samples-{embedder}", embedder, message, lambda: draw_marks(groups, [panel], width_px=560))]
 
 
-def masking(book: Sketchbook, chosen: Chosen, detector: str) -> list[Figure]:
-    """What masking the target band does to the gap beyond masking its control: over all seeds, and for each."""
-    rows = [row for row in chosen.folder.rows("masking", detector=detector, arm="target") if not is_missing(row["difference"])]
-    if not rows:
-        return []
-    groups, seeds = values(rows, "held"), values(rows, "seed")
-    whole = [row for row in rows if row["seed"] == ALL]
-    stated = first(row for row in whole if row["held"] == ALL)
-    message = (
-        f"{detector}: gap with the target band masked less gap with the control band masked; the hypothesis puts it below 0."
-    )
-    if stated is not None:
-        message += f" Over all groups {points_with_interval(stated, 'difference')}, p {p_value(stated['p'])}, {p_value(stated['p_holm'])} after Holm: "
-        message += VERDICTS.get(stated["supports"], stated["supports"]) + "."
-    series = []
-    for at, seed in enumerate([ALL, *(seed for seed in seeds if seed != ALL)][: MOST_SEEDS + 1]):
-        own = by((row for row in rows if row["seed"] == seed), "held")
-        lift = 0.0 if seed == ALL else 0.12 + 0.3 * at / len(seeds)
-        stroke = STROKES[at % len(STROKES)]
-        label = "all seeds" if seed == ALL else f"seed {seed}"
-        series.append(Series([own.get(group) for group in groups], "difference", label, stroke.colour, stroke.marker, lift))
-    panel = Panel(series, "target less control, points of EER", "points", lines=((0.0, False),))
-    lines = [band_in_words(first(row for row in rows if row["held"] == group) or rows[0]) for group in groups]
-    return [book.draw(f"masking-{detector}", detector, message, lambda: draw_marks(lines, [panel], width_px=560))]
-
-
-def band_in_words(row: Row) -> str:
-    """Return what is tested in which band: `A07, 2,400–4,800 Hz`."""
-    band = f", {number(row['low_hz'])}–{number(row['high_hz'])} Hz" if not is_missing(row["low_hz"]) else ""
-    return f"{row['held'] or 'all'}{band}"
-
-
-def augmentation(book: Sketchbook, chosen: Chosen, detector: str) -> list[Figure]:
-    """The error of training with and without the augmentation, and the paired difference."""
-    rows = [row for row in chosen.folder.rows("augmentation", detector=detector) if not is_missing(row["difference"])]
-    if not rows:
-        return []
-    better = sum(is_clear(row, "difference") and row["difference"] < 0 for row in rows)
-    worse = sum(is_clear(row, "difference") and row["difference"] > 0 for row in rows)
-    least, labels = largest(rows, "difference")[-1], chosen.labels
-    lines = [", ".join(part for part in (row["question"], labels[row["condition"]], row["held"]) if part) for row in rows]
-    message = (
-        f"{detector}: augmenting lowers the error beyond noise in {better} of {plural(len(rows), 'comparison')} and raises it in {worse}. "
-        f"The largest change is {signed_points(least['difference'])} points, {lines[rows.index(least)]}."
-    )
-    panels = [
-        Panel(
-            (
-                Series(rows, "eer_plain", "trained plainly", VERMILLION, "D"),
-                Series(rows, "eer_augmented", "trained with augmentation", BLUE, "o"),
-            ),
-            "equal error rate",
-            "percent",
-            joins=True,
-        ),
-        Panel((Series(rows, "difference", "", BLUE, "o"),), "augmented less plain, points", "points", lines=((0.0, False),)),
-    ]
-    return [book.draw(f"augmentation-{detector}", detector, message, lambda: draw_marks(lines, panels, width_px=680))]
+def _nearer_in_words(held: dict[int, dict[str, Row]]) -> str:
+    """Return for how many groups clips bring the forecast nearer than other groups alone do, by their number of clips."""
+    alone = held.get(0, {})
+    said = []
+    for size, of in held.items():
+        pairs = [(row["mae"], alone[group]["mae"]) for group, row in of.items() if group in alone]
+        pairs = [pair for pair in pairs if not any(map(is_missing, pair))]
+        if size and pairs:
+            said.append(f"{plural(size, 'clip')} for {sum(ours < theirs for ours, theirs in pairs)} of {len(pairs)}")
+    return f" Nearer than from the others alone: with {in_words(said)}." if said else ""

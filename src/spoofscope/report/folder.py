@@ -48,6 +48,10 @@ _ANALYSIS_KEYS = (
     *("held_by", "disjoint", "folds", "heads", "layers", "primary", "permutations", "level", "method", "exposure"),
     *("contamination", "plan", "groups", "left_out", "findings", "warnings"),
 )
+_ANALYSIS_TYPES: dict[str, type] = {
+    **dict.fromkeys(("disjoint", "heads", "contamination", "findings", "warnings"), list),
+    **dict.fromkeys(("layers", "exposure", "left_out"), dict),
+}
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,13 @@ def _read_analysis(file: Path) -> dict[str, Any]:
     for key in _ANALYSIS_KEYS:
         if key not in analysis:
             raise RunFolderError(f"{file} has no key '{key}'. {ANALYSIS_STEP}")
+    for key, kind in _ANALYSIS_TYPES.items():
+        if not isinstance(analysis[key], kind):
+            found = type(analysis[key]).__name__
+            raise RunFolderError(f"{file}: '{key}' is a {found} where a {kind.__name__} is expected. {ANALYSIS_STEP}")
+    if analysis["plan"]:
+        _check_keys(file, "plan", analysis["plan"], ("digest", "text"), ANALYSIS_STEP)
+        _check_keys(file, "plan.text", analysis["plan"]["text"], ("hypothesis", "held", "seeds"), ANALYSIS_STEP)
     return analysis
 
 
@@ -189,10 +200,10 @@ def _read_run(file: Path) -> dict[str, Any]:
     return run
 
 
-def _check_keys(file: Path, key: str, value: Any, inner: tuple[str, ...]) -> None:
+def _check_keys(file: Path, key: str, value: Any, inner: tuple[str, ...], next_step: str = NEXT_STEP) -> None:
     missing = [name for name in inner if not isinstance(value, dict) or name not in value]
     if missing:
-        raise RunFolderError(f"{file}: '{key}' has no key '{missing[0]}'. {NEXT_STEP}")
+        raise RunFolderError(f"{file}: '{key}' has no key '{missing[0]}'. {next_step}")
 
 
 def _read_table(file: Path, name: str) -> pl.DataFrame | None:

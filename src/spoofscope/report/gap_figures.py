@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoofscope.report.chosen import (
+    FEW_LAYERS,
     OWN,
     Chosen,
     by,
@@ -62,7 +63,7 @@ def gap_bars(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
         f"{'; '.join(parts)}. {beyond} of {plural(len(known), 'gap')} {'is' if beyond == 1 else 'are'} beyond noise (filled)"
     )
     message += f", {below} below 0." if below else "."
-    message += mark_words(rows)
+    message += mark_words(rows) + chosen.scope(rows[0])
     panels = [
         Panel(
             (
@@ -98,8 +99,8 @@ def mark_words(rows: Sequence[Row]) -> str:
     if any(row["exposed"] for row in rows):
         words.append("†: the embedder was trained on the same algorithm, so the group is not unseen.")
     if any(is_voice_shared(row) for row in rows):
-        shares = in_words([f"'{name}'" if name else "nothing" for name in values(filter(is_voice_shared, rows), "disjoint")])
-        words.append(f"‡: disjoint by {shares} only, so a voice or a recording may stand on both sides.")
+        parted = " or ".join(name or "nothing" for name in values(filter(is_voice_shared, rows), "disjoint"))
+        words.append(f"‡: parted from training by {parted} alone, so a voice or a sentence may stand on both sides.")
     return "".join(f" {sentence}" for sentence in words)
 
 
@@ -139,12 +140,14 @@ def _scatter(book: Sketchbook, chosen: Chosen, row: Row, gaps: dict[str, Row], l
     if not is_missing(row["partial_rho"]):
         parts.append(f"with difficulty held fixed {signed(row['partial_rho'])}, p {p_value(row['partial_p'])}")
     hollow = " Hollow: exposed." if any(point.is_marked for point in drawn) else ""
+    gap = next(iter(gaps.values()))
+    message = f"{'; '.join(parts)}; p and the interval of rho are over groups.{hollow}{chosen.scope(gap)}"
     title = f"{embedder}: {name}{', named beforehand' if chosen.is_primary(row) else ''}"
     return [
         book.draw(
             f"predictor-{embedder}-{name}",
             title,
-            f"{'; '.join(parts)}.{hollow}",
+            message,
             lambda: scatter(drawn, x_label=name, y_limits=limits),
         )
     ]
@@ -171,6 +174,7 @@ def forest(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
         message += f" Dashed: with {plural(stated['n_attacks'], 'group')} only a rho beyond ±{reach:.2f} can reach p 0.05."
     if any(row["circular"] for row in rows):
         message += " Hollow: circular, for the predictor is itself a detector that was not trained on the group."
+    message += chosen.scope(rows[0], "groups")
     panel = Panel(
         (Series(rows, "rho", "", BLUE, "o", is_hollow=lambda row: bool(row["circular"])),),
         "rank correlation with the gap",
@@ -188,7 +192,7 @@ def forest(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
 
 
 def by_layer(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
-    """The primary predictor's rank correlation by layer, and the gaps of every layer; nothing for an embedder with one layer."""
+    """The primary predictor's rank correlation by layer, and the gaps of every layer; nothing for an embedder with few layers."""
     rows = chosen.rows("layers", embedder=embedder, layer=None, predictor=None)
     stated = first(row for row in rows if chosen.is_primary(row))
     predictor = (stated or rows[0])["predictor"] if rows else ""
@@ -196,7 +200,7 @@ def by_layer(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
     own = [row for row in rows if row["gap_of"] == OWN and not is_missing(row["rho"])]
     fixed = [row for row in rows if row["gap_of"] != OWN and not is_missing(row["rho"])]
     layers = chosen.layers(embedder)
-    if len(layers) < 2 or not own:
+    if len(layers) <= FEW_LAYERS or not own:
         return []
     held = [row for row in chosen.rows("holdout", embedder=embedder, layer=None) if not is_missing(row["gap"])]
     gaps = {layer: of for layer in layers if (of := [row for row in held if row["layer"] == layer])}
@@ -205,8 +209,9 @@ def by_layer(book: Sketchbook, chosen: Chosen, embedder: str) -> list[Figure]:
     steepest = max(own, key=lambda row: abs(row["rho"]))
     message = (
         f"{embedder}: rank correlation of {predictor} with the gap at {plural(len(own), 'layer')}, largest at layer {steepest['layer']} "
-        f"({signed(steepest['rho'])}). The band holds all layers at once and leaves out 0 at {clear}; after the search over layers p stays below "
-        f"0.05 at {len(lasting)}. Neighbouring layers are nearly copies of one another: these are not {len(own)} confirmations."
+        f"({signed(steepest['rho'])}). The {percent(chosen.folder.run['level'], 0)} band over groups holds all layers at once and leaves out 0 at "
+        f"{clear or 'none'}; after the search over layers p stays below 0.05 at {len(lasting) or 'none'}. Neighbouring layers are nearly copies "
+        f"of one another: these are not {len(own)} confirmations."
     )
     if len(gaps) > 1:
         message += " Below, a dot for every group's gap; the line joins the middle ones."
@@ -238,7 +243,10 @@ def _slopes(book: Sketchbook, pair: tuple[str, str], rows: Sequence[Row]) -> lis
     exposed = [row["held"] for row in rows if row["exposed"]]
     heard = f" Dashed and hollow: {in_words(exposed)}, whose algorithm one of the two was trained on." if exposed else ""
     smaller = sum(row["gap_second"] < row["gap_first"] for row in rows)
-    message = f"The gap of each group under {pair[0]} (left) and {pair[1]} (right): smaller at the right for {smaller} of {len(rows)}.{heard}"
+    message = (
+        f"The gap of each group under {pair[0]} (left) and {pair[1]} (right), clean recordings: smaller at the right for {smaller} of "
+        f"{len(rows)}.{heard}"
+    )
     title = f"{pair[0]} and {pair[1]}"
     return [book.draw(f"regimes-{pair[0]}-{pair[1]}", title, message, lambda: slopes(rows, pair))]
 
@@ -252,7 +260,8 @@ def _differences(book: Sketchbook, chosen: Chosen, pair: tuple[str, str], rows: 
     said = [f"{row['attacks']} groups {points_with_interval(row, 'mean_difference')}, p {p_value(row['p'])}" for row in means]
     clear = sum(row["within_noise"] is False for row in rows)
     message = f"{pair[1]} less {pair[0]}: {clear} of {plural(len(rows), 'difference')} beyond noise (filled)."
-    message += f" Mean over {'; over '.join(said)}." if said else ""
+    message += f" Mean over {'; over '.join(said)}, its interval over groups." if said else ""
+    message += chosen.scope(rows[0])
     panel = Panel(
         (
             Series([*rows, *[None] * len(means)], "difference", "", VERMILLION, "D", is_hollow=is_within_noise),

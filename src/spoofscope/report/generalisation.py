@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spoofscope.report import control_figures, gap_figures
+from spoofscope.report import control_figures, gap_figures, probe_figures, retrained_figures
 from spoofscope.report.chosen import (
     ALL,
     CROSS_FITTED,
+    FEW_LAYERS,
     NOT_EXPOSED,
     REFERENCE,
     Chosen,
@@ -145,15 +146,14 @@ def generalisation(folder: RunFolder) -> dict[str, Any] | None:
         "masking": folder.rows("masking"),
         "augmentation": folder.rows("augmentation"),
         "cross_corpus": sorted(folder.rows("cross_corpus"), key=lambda row: row["held"] != "all"),
-        "probe_name": control_figures.probe_in_words,
-        "band_name": control_figures.band_in_words,
+        "probe_name": probe_figures.probe_in_words,
         "is_stated": chosen.is_primary,
     }
 
 
 def _is_there(chosen: Chosen, anchor: str, tables: tuple[str, ...]) -> bool:
     if anchor == "layers":
-        return any(len(values(chosen.folder.rows("layers", embedder=name), "layer")) > 1 for name in chosen.embedders)
+        return any(len(values(chosen.folder.rows("layers", embedder=name), "layer")) > FEW_LAYERS for name in chosen.embedders)
     return not tables or any(chosen.folder.tables[name] for name in tables)
 
 
@@ -196,13 +196,15 @@ def draw_generalisation(folder: RunFolder, path: Path) -> dict[str, list[Figure]
         "forest": each(embedders, gap_figures.forest),
         "layers": each(embedders, gap_figures.by_layer),
         "regimes": gap_figures.regimes(book, chosen),
-        "probe_sweeps": each(embedders, control_figures.probe_sweeps),
-        "probes": each(embedders, control_figures.probe_marks),
+        "probe_sweeps": each(embedders, probe_figures.probe_sweeps),
+        "probes": each(embedders, probe_figures.probe_marks),
         "shortcuts": control_figures.shortcuts(book, chosen),
         "coverage": each(scores, control_figures.coverage),
         "coverage_maps": each(scores, control_figures.coverage_map),
         "foresight": each(embedders, control_figures.foresight),
         "few_samples": each(embedders, control_figures.few_samples),
-        "masking": each(values(folder.rows("masking"), "detector"), control_figures.masking),
-        "augmentation": each(values(folder.rows("augmentation"), "detector"), control_figures.augmentation),
+        "masking": each(values(folder.rows("masking"), "detector"), retrained_figures.masking),
+        "augmentation": each(
+            values(folder.rows("augmentation"), "detector"), retrained_figures.robustness, retrained_figures.narrowed
+        ),
     }

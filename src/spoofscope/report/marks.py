@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from spoofscope.report.charts import ROW_PX
 from spoofscope.report.folder import Row
-from spoofscope.report.style import INK, MUTED, PAPER, RULE, new_figure
+from spoofscope.report.style import MUTED, PAPER, RULE, new_figure
 from spoofscope.report.words import is_missing, short
 
 ENDS = ("", "_low", "_high")
+MARK = 6.0
+LIFTED_PX = 10
+ROUND_STEPS = [1, 2, 5, 10]
 Unit = Literal["percent", "points", "size", "plain"]
 
 
@@ -38,8 +41,10 @@ class Series:
     colour, marker : str
     lift : float
         How far above (negative) or below its line the mark is drawn, in lines.
-    is_hollow, is_ringed : function of a Row
-        Whether the mark is drawn hollow; whether a ring is drawn round it.
+    is_hollow : function of a Row
+        Whether the mark is drawn hollow.
+    size : float
+        Of the mark; a stroke as high as its line has the size of one.
     """
 
     rows: Sequence[Row | None]
@@ -49,7 +54,7 @@ class Series:
     marker: str
     lift: float = 0.0
     is_hollow: Callable[[Row], bool] = is_never
-    is_ringed: Callable[[Row], bool] = is_never
+    size: float = MARK
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,6 @@ class Panel:
         Two columns of the first series between which a pale bar is drawn; or none.
     joins : bool
         Whether the marks of the first two series are joined on every line.
-    share : float
-        The width of the panel, relative to the others.
     """
 
     series: Sequence[Series]
@@ -81,7 +84,6 @@ class Panel:
     lines: Sequence[tuple[float, bool]] = ()
     bar: tuple[str, str] | None = None
     joins: bool = False
-    share: float = 1.0
 
     def values(self) -> list[float]:
         """Every value that is drawn, and the ends of its interval."""
@@ -97,11 +99,9 @@ def draw_marks(
     """Draw one line for each label on every panel, and columns of words (head, words) at the right of the last panel."""
     named = [series for panel in panels for series in panel.series if series.label]
     has_titles = any(panel.title for panel in panels)
-    tallest = max((len({series.lift for series in panel.series}) for panel in panels), default=1)
-    row_px = max(ROW_PX, 9 * tallest)
+    row_px = row_height(panels)
     figure = new_figure(width_px, 66 + row_px * len(labels) + (24 if named else 0) + (20 if has_titles or columns else 0))
-    shares = [panel.share for panel in panels]
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=shares)[0]
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for at, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
         _draw_panel(axis, panel)
         axis.set_title(panel.title, fontsize=11.5)
@@ -112,14 +112,24 @@ def draw_marks(
     for place, (head, words) in enumerate(columns):
         _write_column(axes[-1], 1.04 + 0.2 * place, head, words)
     if named:
-        figure.legend(
-            handles=list(_keys(named)), loc="outside upper left", ncols=min(3, len(named)), handletextpad=0.3, columnspacing=1.4
-        )
+        fits = sum(7 * len(series.label) + 34 for series in named) <= width_px
+        ncols = len(named) if fits else min(3, len(named))
+        figure.legend(handles=list(_keys(named)), loc="outside upper left", ncols=ncols, handletextpad=0.3, columnspacing=1.2)
     return figure
 
 
+def row_height(panels: Sequence[Panel]) -> int:
+    """Return how high a line must be, in CSS pixels, for marks that are lifted apart on it."""
+    lifts = [
+        {series.lift for series in panel.series if series.size == MARK and series.rows[line] is not None}
+        for panel in panels
+        for line in range(len(panel.series[0].rows))
+    ]
+    return max(ROW_PX, LIFTED_PX * max(map(len, lifts), default=1))
+
+
 def _name_lines(axis: Any, labels: Sequence[str]) -> None:
-    axis.set_yticks(range(len(labels)), [short(label, 32) for label in labels])
+    axis.set_yticks(range(len(labels)), [short(label, 36) for label in labels])
     axis.set_ylim(len(labels) - 0.4, -0.6)
 
 
@@ -147,10 +157,15 @@ def _draw_series(axis: Any, series: Series) -> None:
             axis.plot(ends, [at, at], color=series.colour, linewidth=1.3, zorder=3, solid_capstyle="butt")
         face = PAPER if series.is_hollow(row) else series.colour
         axis.plot(
-            value, at, series.marker, color=series.colour, markerfacecolor=face, markersize=6, markeredgewidth=1.3, zorder=4
+            value,
+            at,
+            series.marker,
+            color=series.colour,
+            markerfacecolor=face,
+            markersize=series.size,
+            markeredgewidth=1.3,
+            zorder=4,
         )
-        if series.is_ringed(row):
-            axis.plot(value, at, "o", color=INK, markerfacecolor="none", markersize=12, markeredgewidth=1.1, zorder=5)
 
 
 def _join(axis: Any, first: Series, second: Series) -> None:
@@ -168,28 +183,42 @@ def _bars(axis: Any, rows: Sequence[Row | None], columns: tuple[str, str]) -> No
 
 
 def _scale(axis: Any, panel: Panel) -> None:
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
-
     values = [*panel.values(), *(value for value, _ in panel.lines)]
     lowest, highest = min([0.0, *values]), max([0.0, *values])
     span = highest - lowest or 1.0
-    decimals = 0 if span > 0.05 else 1
     if panel.unit in ("percent", "size"):
         axis.set_xlim(-0.02 * span, highest + 0.05 * span)
-        axis.xaxis.set_major_formatter(
-            PercentFormatter(xmax=1, decimals=decimals, symbol="%" if panel.unit == "percent" else "")
-        )
     else:
         axis.set_xlim(lowest - 0.06 * span, highest + 0.06 * span)
-    if panel.unit == "points":
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_points(value, decimals)))
-    axis.locator_params(axis="x", nbins=6 if panel.share >= 1 else 5)
+    if panel.unit == "plain":
+        axis.locator_params(axis="x", nbins=6)
+    else:
+        round_ticks(axis.xaxis, TICKS[panel.unit])
+
+
+def round_ticks(axis: Any, words: Callable[[float, int], str]) -> None:
+    """Give an axis of matplotlib that shows rates ticks at round percentages, written with the decimals that they need."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def decimals() -> int:
+        ticks = [100 * tick for tick in axis.get_majorticklocs()]
+        return next((count for count in (0, 1) if all(abs(round(tick, count) - tick) < 1e-6 for tick in ticks)), 2)
+
+    axis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words(value, decimals())))
 
 
 def in_points(value: float, decimals: int) -> str:
     """Return the tick of a difference of rates: `+2`, `0`, `−2`."""
     text = f"{100 * value:+.{decimals}f}"
     return "0" if not float(text) else text.replace("-", "−")
+
+
+TICKS: dict[str, Callable[[float, int], str]] = {
+    "points": in_points,
+    "percent": lambda value, decimals: f"{100 * value:.{decimals}f}%",
+    "size": lambda value, decimals: f"{100 * value:.{decimals}f}",
+}
 
 
 def _write_column(axis: Any, across: float, head: str, words: Sequence[str]) -> None:

@@ -5,18 +5,20 @@ Each function takes rows of tables and returns a matplotlib figure; call them in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spoofscope.report.charts import ROW_PX, draw_cell, name_cells
 from spoofscope.report.folder import Row
-from spoofscope.report.marks import in_points
+from spoofscope.report.marks import in_points, round_ticks
 from spoofscope.report.style import BLUE, GREEN, MUTED, PAPER, PURPLE, RULE, VERMILLION, new_figure
 from spoofscope.report.words import MISSING, is_missing, short
 
 LABEL_SIZE = 9.5
 LABEL_LENGTH = 18
 LONG_NAME, MOST_LONG_LABELS = 6, 6
+MOST_HIDDEN = 0.12
 MOST_NAMED_ENDS = 14
 MOST_TICKS = 13
 WAYS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]
@@ -49,15 +51,6 @@ class Box(NamedTuple):
         return max(width, 0.0) * max(height, 0.0)
 
 
-def points_axis(axis: Any, values: Sequence[float]) -> None:
-    """Give an axis of matplotlib ticks in signed percentage points."""
-    from matplotlib.ticker import FuncFormatter
-
-    span = max(values, default=0.0) - min(values, default=0.0)
-    decimals = 0 if span > 0.05 else 1 if span > 0.02 else 2
-    axis.set_major_formatter(FuncFormatter(lambda value, _: in_points(value, decimals)))
-
-
 def scatter(drawn: Sequence[Point], *, x_label: str, y_limits: tuple[float, float], has_diagonal: bool = False) -> Any:
     """Draw points with upward intervals, the names beside them; y (and x, where the diagonal is drawn) in percentage points."""
     figure = new_figure(380, 320)
@@ -66,7 +59,7 @@ def scatter(drawn: Sequence[Point], *, x_label: str, y_limits: tuple[float, floa
     if has_diagonal:
         ends = [min(0.0, *(point.x for point in drawn)), max(point.x for point in drawn)]
         axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-        points_axis(axes.xaxis, ends)
+        round_ticks(axes.xaxis, in_points)
     for point in drawn:
         if not is_missing(point.low) and not is_missing(point.high):
             axes.plot([point.x] * 2, [point.low, point.high], color=BLUE, linewidth=1.1, alpha=0.7, zorder=2)
@@ -79,7 +72,7 @@ def scatter(drawn: Sequence[Point], *, x_label: str, y_limits: tuple[float, floa
     axes.margins(x=0.08)
     axes.set_ylim(*y_limits)
     axes.set_xlabel(x_label)
-    points_axis(axes.yaxis, y_limits)
+    round_ticks(axes.yaxis, in_points)
     axes.set_ylabel("gap, points of EER")
     _name_points(figure, axes, drawn)
     return figure
@@ -92,15 +85,15 @@ def _name_points(figure: Any, axes: Any, drawn: Sequence[Point]) -> None:
     frame = axes.get_window_extent()
     inside = Box(*(edge / per_point for edge in (frame.x0, frame.y0, frame.x1, frame.y1)))
     places = [tuple(at / per_point for at in axes.transData.transform((point.x, point.y))) for point in drawn]
-    taken = [Box(x - 4, y - 4, x + 4, y + 4) for x, y in places]
+    taken = [Box(x - 4, y - 4, x + 4, y + 4) for x, y in places] + _whiskers(axes, drawn, per_point)
     order = sorted(range(len(drawn)), key=lambda at: (not drawn[at].is_ringed, -abs(drawn[at].y)))
     if max(len(point.name) for point in drawn) > LONG_NAME:
         order = order[:MOST_LONG_LABELS]
     for at in order:
         text = short(drawn[at].name, LABEL_LENGTH)
-        size = (0.6 * LABEL_SIZE * len(text), 1.1 * LABEL_SIZE)
+        size = (0.62 * LABEL_SIZE * len(text), 1.25 * LABEL_SIZE)
         cost, _, box = min(_tries(places[at], size, taken, inside, reach=9 if drawn[at].is_ringed else 6))
-        if cost > 0.25 * size[0] * size[1] and not drawn[at].is_ringed:
+        if cost > MOST_HIDDEN * size[0] * size[1] and not drawn[at].is_ringed:
             continue
         taken.append(box)
         centre = ((box.left + box.right) / 2 - places[at][0], (box.bottom + box.top) / 2 - places[at][1])
@@ -115,6 +108,16 @@ def _name_points(figure: Any, axes: Any, drawn: Sequence[Point]) -> None:
             zorder=5,
         )
         note.set_in_layout(False)
+
+
+def _whiskers(axes: Any, drawn: Sequence[Point], per_point: float) -> list[Box]:
+    """Return where the intervals are drawn, so that no name is written across one."""
+    answer = []
+    for point in drawn:
+        if not is_missing(point.low) and not is_missing(point.high):
+            (x, bottom), (_, top) = axes.transData.transform([(point.x, point.low), (point.x, point.high)]) / per_point
+            answer.append(Box(x - 1, bottom, x + 1, top))
+    return answer
 
 
 def _tries(
@@ -133,10 +136,13 @@ def _tries(
 def slopes(rows: Sequence[Row], names: tuple[str, str]) -> Any:
     """Draw one line for each group from its gap under one embedder to its gap under the other; exposed groups dashed and hollow.
 
-    Of many groups only those that change most are named.
+    Of many groups only those with the largest gaps and those that change most are named.
     """
-    named = sorted(rows, key=lambda row: -abs(row["gap_second"] - row["gap_first"]))
-    named = named if len(rows) <= MOST_NAMED_ENDS else named[: MOST_NAMED_ENDS // 2]
+    named = list(rows)
+    if len(rows) > MOST_NAMED_ENDS:
+        largest = sorted(rows, key=lambda row: -max(row["gap_first"], row["gap_second"]))[:2]
+        changed = sorted(rows, key=lambda row: -abs(row["gap_second"] - row["gap_first"]))[: MOST_NAMED_ENDS // 2]
+        named = [*largest, *(row for row in changed if row not in largest)]
     figure = new_figure(400, max(300, 70 + 14 * min(len(rows), MOST_NAMED_ENDS)))
     axes = figure.subplots()
     axes.axhline(0, color=MUTED, linewidth=1)
@@ -144,13 +150,22 @@ def slopes(rows: Sequence[Row], names: tuple[str, str]) -> Any:
         style = {"linestyle": (0, (4, 2)), "markerfacecolor": PAPER} if row["exposed"] else {"linestyle": "-"}
         axes.plot([0, 1], [row["gap_first"], row["gap_second"]], "o", color=BLUE, linewidth=1.2, markersize=5, **style)
     axes.set_xlim(-0.12, 1.75 + 0.03 * max(0, max(len(row["held"]) for row in rows) - 8))
-    axes.set_xticks([0, 1], [short(name, 18) for name in names])
+    axes.set_xticks([0, 1], [in_lines(name) for name in names])
     axes.grid(axis="x", visible=False)
-    points_axis(axes.yaxis, [row[name] for row in rows for name in ("gap_first", "gap_second")])
+    round_ticks(axes.yaxis, in_points)
     axes.set_ylabel("gap, points of EER")
     axes.margins(y=0.06)
     _name_ends(figure, axes, named)
     return figure
+
+
+def in_lines(name: str) -> str:
+    """Return a long name in lines, parted after its own marks: `google_speech_embedding` in two."""
+    parts = re.findall(r"[^_\-.:/ ]+[_\-.:/ ]*", name)
+    lines = [""]
+    for part in parts:
+        lines = [*lines[:-1], lines[-1] + part] if len(lines[-1] + part) <= LABEL_LENGTH else [*lines, part]
+    return "\n".join(short(line, LABEL_LENGTH) for line in lines if line) or name
 
 
 def _name_ends(figure: Any, axes: Any, rows: Sequence[Row]) -> None:
@@ -225,11 +240,11 @@ def layer_axis(axis: Any, layers: Sequence[str], primary: str) -> None:
     axis.set_xlabel("layer (dashed: the primary one)" if primary in layers else "layer")
 
 
-def _band(axes: Any, rows: Sequence[Row], place: Mapping[str, int], name: str) -> None:
+def _band(axes: Any, rows: Sequence[Row], place: Mapping[str, int], name: str, colour: str = BLUE) -> None:
     known = [row for row in rows if not is_missing(row[f"{name}_low"]) and not is_missing(row[f"{name}_high"])]
     xs = [place[row["layer"]] for row in known]
     axes.fill_between(
-        xs, [row[f"{name}_low"] for row in known], [row[f"{name}_high"] for row in known], color=BLUE, alpha=0.15, linewidth=0
+        xs, [row[f"{name}_low"] for row in known], [row[f"{name}_high"] for row in known], color=colour, alpha=0.15, linewidth=0
     )
 
 
@@ -241,54 +256,52 @@ def _strips(axes: Any, gaps: Mapping[str, Sequence[Row]], place: Mapping[str, in
     xs = [x for x, _ in drawn]
     middles = [heights[(len(heights) - 1) // 2] for _, heights in drawn]
     axes.plot(xs, middles, color=GREEN, marker="s", markersize=4, linewidth=1.5)
-    points_axis(axes.yaxis, [height for _, heights in drawn for height in heights])
+    round_ticks(axes.yaxis, in_points)
     axes.set_ylabel("gap, points")
 
 
+PROBE_PANELS = (
+    ("accuracy", "accuracy", BLUE, "o"),
+    ("selectivity", "selectivity", PURPLE, "D"),
+    ("codelength", "bits a label", GREEN, "s"),
+)
+
+
 def probe_layers(rows: Sequence[Row], layers: Sequence[str], *, primary: str) -> Any:
-    """Draw a probe's accuracy and its control by layer; below, the bits that a label costs."""
-    has_bits = any(not is_missing(row["codelength"]) for row in rows)
-    figure = new_figure(380, 360 if has_bits else 260)
-    all_axes = figure.subplots(
-        2 if has_bits else 1, 1, sharex=True, squeeze=False, height_ratios=(1.7, 1) if has_bits else (1,)
-    )[:, 0]
+    """Draw a probe's accuracy over chance by layer; below, what it has beyond its control task, and the bits that a label costs."""
+    panels = [panel for panel in PROBE_PANELS if any(not is_missing(row[panel[0]]) for row in rows)]
+    figure = new_figure(380, 60 + 105 * len(panels))
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     place = {layer: at for at, layer in enumerate(layers)}
-    xs = [place[row["layer"]] for row in rows]
-    axes = all_axes[0]
-    _band(axes, rows, place, "accuracy")
-    for name, label, colour, marker, dash in (
-        ("accuracy", "probe", BLUE, "o", "-"),
-        ("control_accuracy", "control task", PURPLE, "D", (0, (5, 2))),
-        ("chance", "chance", MUTED, "", (0, (1, 2))),
-    ):
-        known = [(x, row[name]) for x, row in zip(xs, rows, strict=True) if not is_missing(row[name])]
-        if known:
-            axes.plot(
-                *zip(*known, strict=True), color=colour, linestyle=dash, marker=marker, markersize=4, linewidth=1.5, label=label
-            )
-    axes.set_ylim(0, 1.04)
-    axes.set_ylabel("balanced accuracy")
-    if has_bits:
-        known = [(x, row["codelength"]) for x, row in zip(xs, rows, strict=True) if not is_missing(row["codelength"])]
-        all_axes[1].plot(*zip(*known, strict=True), color=GREEN, marker="s", markersize=4, linewidth=1.5)
-        all_axes[1].set_ylim(bottom=0)
-        all_axes[1].set_ylabel("bits a label")
-    for axis in all_axes:
+    for axes, (name, label, colour, marker) in zip(all_axes, panels, strict=True):
+        known = [row for row in rows if not is_missing(row[name])]
+        xs = [place[row["layer"]] for row in known]
+        axes.plot(xs, [row[name] for row in known], color=colour, marker=marker, markersize=4, linewidth=1.5)
+        if name == "codelength":
+            axes.set_ylim(bottom=0)
+        else:
+            _band(axes, known, place, name, colour)
+        if name == "accuracy":
+            axes.plot(xs, [row["chance"] for row in known], color=MUTED, linestyle=(0, (1, 2)))
+            axes.set_ylim(0, 1.04)
+        if name == "selectivity":
+            axes.axhline(0, color=MUTED, linewidth=1)
         if primary in place:
-            axis.axvline(place[primary], color=MUTED, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
-        axis.grid(axis="x", visible=False)
+            axes.axvline(place[primary], color=MUTED, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+        axes.set_ylabel(label)
+        axes.grid(axis="x", visible=False)
     layer_axis(all_axes[-1], layers, primary)
-    figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handlelength=2.2)
+    figure.align_ylabels()
     return figure
 
 
 def heat_map(rows: Collection[Row], groups: Sequence[str], conditions: Sequence[str], labels: Mapping[str, str]) -> Any:
-    """Draw the share of each held-out group that is accepted under each condition."""
+    """Draw the share of each held-out group that is accepted under each condition: a line for each group, a column for each condition."""
     by_cell = {(row["condition"], row["held"]): row["rate"] for row in rows if not is_missing(row["rate"])}
-    figure = new_figure(max(360, 150 + 44 * len(groups)), 96 + ROW_PX * len(conditions))
+    figure = new_figure(max(360, 210 + 52 * len(conditions)), 100 + ROW_PX * len(groups))
     axes = figure.subplots()
-    for down, condition in enumerate(conditions):
-        for across, group in enumerate(groups):
+    for across, condition in enumerate(conditions):
+        for down, group in enumerate(groups):
             draw_cell(axes, across, down, by_cell.get((condition, group)), MISSING)
-    name_cells(axes, groups, [labels[name] for name in conditions])
+    name_cells(axes, [labels[name] for name in conditions], groups)
     return figure

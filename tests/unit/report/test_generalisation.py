@@ -70,6 +70,28 @@ def test_every_kind_of_figure_that_the_tables_allow_is_drawn(analysed: Path, pag
         assert any(name.startswith(start) for name in drawn), start
 
 
+def test_every_caption_with_bars_says_what_they_are_intervals_over(analysed: Path) -> None:
+    html = (analysed / "report" / "index.html").read_text()
+    captions = dict(re.findall(r'<figcaption id="caption-([^"]+)">(.*?)<span', html, re.DOTALL))
+    barred = (
+        "gaps-",
+        "association-",
+        "predictor-",
+        "regimes-difference-",
+        "probes-",
+        "shortcuts",
+        "coverage-",
+        "foresight-",
+        "few-",
+        "masking-",
+    )
+    second = {name: said for name, said in captions.items() if name.startswith(barred) and not name.startswith("coverage-map-")}
+    assert len(second) >= len(barred)
+    assert [
+        name for name, said in second.items() if not re.search(r"Clean recordings; ba(rs|nds) are 95\s% intervals o", said)
+    ] == []
+
+
 def test_the_plan_is_printed_with_its_digest_and_hypothesis(analysed: Path, page: Page) -> None:
     plan = json.loads((analysed / "analysis.json").read_text())["plan"]
     assert plan["digest"][:12] in page.text and plan["text"]["hypothesis"].strip() in page.text
@@ -131,6 +153,21 @@ def test_an_analysis_that_is_no_analysis_is_refused(folder: Path) -> None:
         write_report(folder)
     (folder / "analysis.json").write_text("{}")
     with pytest.raises(RunFolderError, match="has no key 'held_by'"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("facts", "match"),
+    [
+        ({"layers": ["5"]}, r"'layers' is a list where a dict is expected.*spoofscope analyse"),
+        ({"contamination": "met"}, r"'contamination' is a str where a list is expected"),
+        ({"plan": {"digest": "ab"}}, r"'plan' has no key 'text'.*spoofscope analyse"),
+        ({"plan": {"digest": "ab", "text": {}}}, r"'plan.text' has no key 'hypothesis'"),
+    ],
+)
+def test_an_analysis_with_facts_of_another_kind_is_refused(folder: Path, facts: dict[str, object], match: str) -> None:
+    rewrite(folder, **facts)
+    with pytest.raises(RunFolderError, match=match):
         write_report(folder)
 
 

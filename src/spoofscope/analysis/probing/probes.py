@@ -95,7 +95,7 @@ def probe_rows(
     Returns
     -------
     list of dict
-        A row per features and probe. `LINEAR` also has `codelength`, `compression`, and two rows whose `accuracy` is what it learns from 1
+        A row per features and probe. Where nothing is held constant `LINEAR` also has `codelength`, `compression`, and two rows whose `accuracy` is what it learns from 1
         and from 5 examples per class: a mean over draws, with an interval that resamples the draws as well. One row with a
         note if there is nothing to tell apart.
     """
@@ -122,7 +122,7 @@ def probe_rows(
                 | _accuracies(seen, tasks, types, controls, probe, resampled)
             )
             rows.append(row)
-            if probe == LINEAR:
+            if probe == LINEAR and not within:
                 taught = {
                     f"{LINEAR.name}, {shots} per class": _taught(seen, tasks, types, shots, resampled, seed) for shots in SHOTS
                 }
