@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spoofscope.degradations import degradations
 from spoofscope.degradations._measure import measure
+from spoofscope.degradations.band_mask import BandMask
 from spoofscope.degradations.bandpass import Bandpass
 from spoofscope.degradations.g711 import G711, decode, encode
 from spoofscope.degradations.gain import Gain
@@ -19,6 +20,7 @@ RATE = 16_000
 ANY = st.one_of(
     st.builds(Mp3, bitrate_kbps=st.sampled_from(BITRATES_KBPS), lame_quality=st.sampled_from([3, 7])),
     st.builds(Bandpass, low_hz=st.floats(20, 1000), high_hz=st.floats(1500, 7900), order=st.integers(1, 8)),
+    st.builds(BandMask, low_hz=st.one_of(st.just(0.0), st.floats(50, 3000)), high_hz=st.floats(3100, 9000)),
     st.builds(G711, law=st.sampled_from(["mu", "a"])),
     st.builds(
         Noise, kind=st.sampled_from(["white", "pink"]), snr_db=st.floats(-20, 60), over=st.sampled_from(["active", "file"])
@@ -101,4 +103,4 @@ def test_trimming_returns_one_stretch_of_the_recording(audio, top_db, side):
 
 def test_the_strategy_covers_everything_that_the_room_holds():
     built_in = {name for name, kind in degradations.items() if kind.__module__.startswith("spoofscope.degradations.")}
-    assert built_in == {"mp3", "bandpass", "g711", "noise", "gain", "resample", "trim_silence"}
+    assert built_in == {"mp3", "band_mask", "bandpass", "g711", "noise", "gain", "resample", "trim_silence"}
