@@ -51,6 +51,16 @@ from spoofscope.errors import NotEnoughTrials, ScoresError
 
 REFERENCE_NEIGHBOURS = 15
 
+SCHEMA: dict[str, pl.DataType] = {
+    "held": pl.String(),
+    "predictor": pl.String(),
+    "value": pl.Float64(),
+    "circular": pl.Boolean(),
+    "expected_sign": pl.String(),
+    "note": pl.String(),
+}
+"""The columns of a table of predictors: a row per group and predictor."""
+
 
 class Predictor(NamedTuple):
     """One number per group that may go with its gap.
@@ -381,12 +391,4 @@ def _long(
             value = value if np.isfinite(value) else np.nan
             note = "; ".join(notes.get((group, predictor.name), _caveats(predictor.name, value, CROSSING, "")))
             rows.append((group, predictor.name, value, predictor.circular, predictor.expected_sign, note))
-    schema = {
-        "held": pl.String(),
-        "predictor": pl.String(),
-        "value": pl.Float64(),
-        "circular": pl.Boolean(),
-        "expected_sign": pl.String(),
-        "note": pl.String(),
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spoofscope.analysis.design import Design, Mask, Split, components, spread
+from spoofscope.analysis.geometry import SCHEMA
 from spoofscope.analysis.heads.logistic import Floats, Vectors, balanced, fit_logistic
 from spoofscope.analysis.probing.codelength import online_code
 from spoofscope.analysis.probing.decoding import Codes
@@ -82,7 +83,7 @@ def reference_selectivity(
             _row(group, "selectivity", float(np.mean(values)) if values else np.nan, f"{size} rows: too few for three folds")
         )
         rows.append(_row(group, "selectivity_raw", raw[at], "too few rows for five folds"))
-    return _table(rows)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def _selectivity_once(vectors: Vectors, own: Mask, rng: np.random.Generator) -> float:
@@ -173,7 +174,7 @@ def identity_predictors(vectors: Vectors, design: Design, *, seed: int = 0) -> p
         rows.append(_row(group, "codelength", _codelength(vectors, design, own, rng), "too few speakers or sources", note))
         rows.append(_row(group, "few_shot", _few_shot(vectors, own, rng) if own else np.nan, nothing, note))
         rows.append(_row(group, "margin", margins.get(group, np.nan), nothing, note))
-    return _table(rows)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def _tests(design: Design, group: str) -> Iterator[_Test]:
@@ -241,15 +242,3 @@ _Row = tuple[str, str, float, bool, str, str]
 def _row(group: str, predictor: str, value: float, missing: str, note: str = "") -> _Row:
     known = bool(np.isfinite(value))
     return group, predictor, float(value) if known else np.nan, False, EXPECTED[predictor], note if known else missing
-
-
-def _table(rows: list[_Row]) -> pl.DataFrame:
-    schema = {
-        "held": pl.String(),
-        "predictor": pl.String(),
-        "value": pl.Float64(),
-        "circular": pl.Boolean(),
-        "expected_sign": pl.String(),
-        "note": pl.String(),
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
