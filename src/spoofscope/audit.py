@@ -107,16 +107,19 @@ class Audit:
 
     @cached_property
     def embedders(self) -> dict[str, Embedder]:
-        """The embedders that the recipe names, built, by the folder name of each; one that is also a detector is built once."""
+        """The embedders that the recipe names, built; one that is also a detector is built once.
+
+        Each has the name of its card; a second one of that name, with other settings, is called what the recipe calls it.
+        """
         built: dict[str, Embedder] = {}
         for text in self.recipe.embedders:
             if text in self.recipe.detectors:
                 embedder = checked_embedder(list(self.detectors.values())[self.recipe.detectors.index(text)])
             else:
                 embedder = open_embedder(text)
-            name = embedder.card.name
+            name = embedder.card.name if embedder.card.name not in built else text
             if name in built:
-                raise RecipeError(f"two embedders of this recipe are called '{name}'; give one of them another name")
+                raise RecipeError(f"the embedder {text} is listed twice; list it once")
             built[name] = embedder
         return built
 

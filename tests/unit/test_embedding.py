@@ -9,13 +9,14 @@ import pytest
 import soundfile
 
 from spoofscope.audio import Audio
-from spoofscope.audit import open_embedder
+from spoofscope.audit import Audit, open_embedder
 from spoofscope.cards import Card
 from spoofscope.degradations.conditions import CLEAN, Condition, parse_condition
 from spoofscope.embedding import embed_trials
 from spoofscope.embeddings import Embeddings, layer_file, open_embeddings, write_embeddings
-from spoofscope.errors import AudioError, PluginError, RunFolderError, UnknownName
+from spoofscope.errors import AudioError, PluginError, RecipeError, RunFolderError, UnknownName
 from spoofscope.executors import Inline, open_executor
+from spoofscope.recipe import recipe_from
 from spoofscope.scores import OK
 from spoofscope.trials import Trials
 
@@ -262,3 +263,14 @@ def test_a_detector_with_an_embedding_is_an_embedder_and_another_is_not() -> Non
         open_embedder("lfcc_gmm.builtin")
     with pytest.raises(UnknownName, match="no embedder is named 'nothing'"):
         open_embedder("nothing")
+
+
+def test_two_settings_of_one_embedder_stand_side_by_side_and_the_same_one_twice_is_refused() -> None:
+    recipe = recipe_from({"embedders": ["spectral", "spectral(features='lfcc')"], "detectors": []}, where="test")
+    built = Audit(recipe).embedders
+    assert list(built) == ["spectral", "spectral(features='lfcc')"]
+    assert [embedder.layers for embedder in built.values()] == [("lfcc", "log_mel"), ("lfcc",)]
+    with pytest.raises(RecipeError, match=r"spectral\(features='lfcc'\) is listed twice"):
+        Audit(
+            recipe_from({"embedders": ["spectral", *["spectral(features='lfcc')"] * 2], "detectors": []}, where="test")
+        ).embedders
