@@ -270,7 +270,6 @@ def test_two_settings_of_one_embedder_stand_side_by_side_and_the_same_one_twice_
     built = Audit(recipe).embedders
     assert list(built) == ["spectral", "spectral(features='lfcc')"]
     assert [embedder.layers for embedder in built.values()] == [("lfcc", "log_mel"), ("lfcc",)]
+    twice = Audit(recipe_from({"embedders": ["spectral", *["spectral(features='lfcc')"] * 2], "detectors": []}, where="test"))
     with pytest.raises(RecipeError, match=r"spectral\(features='lfcc'\) is listed twice"):
-        Audit(
-            recipe_from({"embedders": ["spectral", *["spectral(features='lfcc')"] * 2], "detectors": []}, where="test")
-        ).embedders
+        _ = twice.embedders
