@@ -287,7 +287,7 @@ def require_columns(frame: pl.DataFrame, columns: Sequence[str], name: str) -> N
     """Raise `TrialsError` unless the trials have these columns."""
     for column in columns:
         if column not in frame.columns:
-            raise TrialsError(f"{name}: no column '{column}' to hold out by; the trials have {', '.join(frame.columns)}")
+            raise TrialsError(f"{name}: no column '{column}'; the trials have {', '.join(frame.columns)}")
 
 
 def known_columns(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def test_fewer_speakers_than_folds_is_an_error_that_says_what_to_do() -> None:
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(TrialsError, match="no column 'codec' to hold out by"):
+    with pytest.raises(TrialsError, match="no column 'codec'; the trials have"):
         design_of(trials(), "codec", "simulated")
 
 

@@ -162,3 +162,23 @@ def test_a_leak_is_told_by_its_difference_and_only_where_it_was_measured() -> No
     row |= {"difference": 0.13, "difference_low": 0.1, "difference_high": 0.16, "held": ""}
     (said,) = control_findings([row, row | {"value": float("nan")}, row | {"target": "source"}])
     assert "would have been 15.0 %; with neither it is 28.0 % (+13.0 points, +10.0 points to +16.0 points)" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--layer", "nine"), "no embedder has the layer 'nine': spectral has lfcc, log_mel; "),
+        (("--nuisances", "codek"), "no column 'codek'; the trials have"),
+        (("--hold-out", "vocoder"), "no column 'vocoder'; the trials have"),
+        (("--min-count", "1000"), r"no value of attack can be held out \(A1: 12 trials, fewer than min_count 1000; "),
+        (("--folds", "50"), "too few for 50 folds"),
+        (("--heads", "svm"), "no head 'svm'"),
+    ],
+)
+def test_what_cannot_be_analysed_is_refused_before_anything_is(
+    analysed: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], words: str
+) -> None:
+    before = (analysed / "analysis.json").read_bytes()
+    assert main(["analyse", str(analysed.parent / "recipe.toml"), *flags]) != 0
+    assert re.search(words, capsys.readouterr().err)
+    assert (analysed / "analysis.json").read_bytes() == before

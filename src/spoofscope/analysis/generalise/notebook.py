@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from spoofscope.analysis.cells import Resampling, blank
-from spoofscope.analysis.design import Design
+from spoofscope.analysis.design import Design, require_columns
 from spoofscope.analysis.generalise.spaces import Spaces
 from spoofscope.analysis.heads import Head, open_head
 from spoofscope.analysis.holdout import CROSS_FITTED, GroupScores, Plan, plan_jobs
 from spoofscope.audit import Audit
 from spoofscope.degradations.conditions import CLEAN
-from spoofscope.errors import DataError
+from spoofscope.errors import DataError, NotEnoughTrials
 from spoofscope.storage import write_table, write_text
 
 OnProgress = Callable[[str, int, int], None]
@@ -41,12 +41,22 @@ class Notebook:
             column: plan_jobs(design, min_count=self.recipe.min_count, seed=self.recipe.seed)
             for column, design in self.spaces.designs.items()
         }
+        self._require_groups()
+        require_columns(self.spaces.frame, self.recipe.nuisances, self.spaces.name)
         self.exposure = {
             name: {column: self.spaces.exposed(name, column) for column in self.recipe.hold_out} for name in audit.embedders
         }
         self.tables: dict[str, list[Row]] = defaultdict(list)
         self.scores: dict[tuple[str, str], list[GroupScores]] = {}
         """What the first head says in the stated layer of an embedder, of each group of a column."""
+
+    def _require_groups(self) -> None:
+        for column, plan in self.plans.items():
+            if not plan.jobs:
+                reasons = (
+                    "; ".join(f"{group}: {reason}" for group, reason in list(plan.left_out.items())[:3]) or "it has no values"
+                )
+                raise NotEnoughTrials(f"{self.spaces.name}: no value of {column} can be held out ({reasons})")
 
     @property
     def column(self) -> str:
@@ -71,7 +81,7 @@ class Notebook:
             If there are none.
         """
         if not self.tables[table]:
-            raise DataError(f"no {table} rows: no group of {', '.join(self.recipe.hold_out)} could be held out")
+            raise DataError(f"no {table} rows: nothing of {', '.join(self.recipe.hold_out)} gave any")
         rows = [{name: blank(value) for name, value in row.items()} for row in self.tables[table]]
         return pl.DataFrame(rows, infer_schema_length=None)
 

@@ -64,6 +64,7 @@ class Spaces:
             for name in audit.embedders
             for condition in audit.conditions
         }
+        self._require_layer()
         self.stated = {name: self._stated(name) for name in audit.embedders}
         self.rows = self._common_rows()
 
@@ -137,6 +138,12 @@ class Spaces:
 
     def _of(self, embedder: str, condition: Condition) -> Embeddings:
         return self.stored[embedder, condition.name]
+
+    def _require_layer(self) -> None:
+        known = {name: self._of(name, CLEAN).layers for name in self.audit.embedders}
+        if self.recipe.layer and not any(self.recipe.layer in layers for layers in known.values()):
+            listed = "; ".join(f"{name} has {', '.join(layers)}" for name, layers in known.items())
+            raise RecipeError(f"no embedder has the layer '{self.recipe.layer}': {listed}")
 
     def _stated(self, embedder: str) -> str:
         known = list(self._of(embedder, CLEAN).layers)
