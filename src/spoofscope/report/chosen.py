@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from spoofscope.degradations.conditions import parse_condition
+from spoofscope.errors import SpoofscopeError
 from spoofscope.report.findings import largest
 from spoofscope.report.folder import Row, RunFolder
 from spoofscope.report.schemas import ANALYSIS
@@ -133,9 +135,16 @@ class Chosen:
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """What people call each condition, those that were analysed but not evaluated by their names."""
+        """What people call each condition; those that were analysed but not evaluated are called as their expression is."""
         names = [row["condition"] for table in ANALYSIS for row in self.folder.tables[table] if "condition" in row.cells]
-        return {name: name for name in names} | self.folder.labels
+        return {name: _label(name) for name in names} | self.folder.labels
+
+
+def _label(name: str) -> str:
+    try:
+        return parse_condition(name).label
+    except SpoofscopeError:  # of a plug-in that is not at hand
+        return name
 
 
 def first(items: Iterable[T]) -> T | None:

@@ -9,6 +9,7 @@ import pytest
 
 from spoofscope.errors import RunFolderError
 from spoofscope.report import write_report
+from spoofscope.report.chosen import _label
 from spoofscope.report.generalisation import KINDS, SECTIONS
 from spoofscope.report.schemas import ANALYSIS
 from tests.unit.report.test_page import Page, change, read_page, shown_as, table_of
@@ -183,3 +184,9 @@ def test_names_of_generators_are_text_and_never_markup(folder: Path) -> None:
         file = folder / "tables" / f"{name}.csv"
         file.write_text(file.read_text().replace("C1", "<script>alert(1)</script>"))
     assert "<script>alert" not in write_report(folder).read_text()
+
+
+def test_a_condition_that_was_not_evaluated_is_called_as_people_call_it() -> None:
+    assert [_label(name) for name in ("clean", "noise('white', 20)", "mp3(8)", "of_a_plugin(3)")] == [
+        *("clean", "white noise 20 dB", "MP3 8 kb/s", "of_a_plugin(3)")
+    ]
