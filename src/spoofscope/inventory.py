@@ -26,6 +26,7 @@ from spoofscope.embedders import card_of as embedder_card
 from spoofscope.embedders import embedders
 from spoofscope.metrics import Estimate
 from spoofscope.networks.ssl_aasist_checkpoint import Checkpoint
+from spoofscope.retrieval.neighbours.answering import Answer
 
 Row = tuple[str, ...]
 
@@ -159,6 +160,17 @@ def embedding_rows(table: pl.DataFrame) -> list[Row]:
             )
         )
     return rows
+
+
+def neighbour_rows(answer: Answer, held_by: str) -> list[Row]:
+    """Lay out the nearest trials of a recording: similarity, id, label, group, speaker, file."""
+    return [
+        (
+            f"{near.similarity:.3f}",
+            *(_text(near.row.get(name) or "") for name in ("trial_id", "label", held_by, "speaker", "path")),
+        )
+        for near in answer.nearest
+    ]
 
 
 def checkpoint_rows(checkpoint: Checkpoint) -> list[Row]:

@@ -73,7 +73,13 @@ class Recipe:
     permutations: int = _key(100_000, "permutations behind each p-value")
     nuisances: tuple[str, ...] = _key((), "columns that may stand in for the class: codec, transmission, language ...")
     coverage: float = _key(0.95, "share of spoof trials that a conformal threshold promises to catch")
-    reference: bool = _key(False, "repeat the reference study's own hold-out and geometry beside ours")
+    reference: bool = _key(False, "repeat the reference study's own hold-out, geometry and neighbours beside ours")
+    indexes: tuple[str, ...] = _key(
+        ("exact(metric='cosine', whiten=True)",),
+        "indexes that neighbours are found by; the first gives the answers; none for no search",
+    )
+    neighbours: int = _key(20, "neighbours that are asked")
+    novelty_neighbour: int = _key(1, "novelty is the distance to this neighbour: 1 for the nearest")
     train_corpus: str = _key("", "another corpus, whose embeddings train heads that are tested on this one")
     train_root: str = _key("", "folder that the other corpus was unpacked into")
     train_protocol: str = _key("", "list of trials of the other corpus; its default list unless given")
@@ -91,6 +97,8 @@ class Recipe:
             ("clips", 0),
             ("folds", 2),
             ("permutations", 100),
+            ("neighbours", 1),
+            ("novelty_neighbour", 1),
         ):
             if getattr(self, name) < low:
                 raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least {low}")

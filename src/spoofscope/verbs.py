@@ -86,6 +86,18 @@ def _report(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("target", help="run folder, or the recipe that made it")
 
 
+def _neighbours(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("clip", help="recording to ask about")
+    verb.add_argument("--index", required=True, metavar="DIR", help="indexes/EMBEDDER of a run folder, written by 'retrieve'")
+    verb.add_argument(
+        "--neighbours", type=int, default=0, metavar="INT", help="how many are shown and vote; as in the run unless given"
+    )
+    verb.add_argument(
+        "--without", action="append", default=[], metavar="COLUMN=VALUE", help="leave such trials out: speaker=p225, source=..."
+    )
+    verb.add_argument("--page", metavar="HTML", help="write a page with the recording and its neighbours, to listen to")
+
+
 def _list(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("kind", nargs="?", choices=KINDS)
 
@@ -166,12 +178,14 @@ def _train(verb: argparse.ArgumentParser) -> None:
 
 VERBS = {
     "demo": Verb("the whole audit on the built-in corpus; no download, no GPU", _recipe_flags),
-    "run": Verb("score, embed, evaluate, analyse and report, in order; continues what is there", _recipe),
+    "run": Verb("score, embed, evaluate, analyse, retrieve and report, in order; continues what is there", _recipe),
     "score": Verb("score every detector under every condition", _recipe),
     "embed": Verb("embed every trial with every embedder under every condition", _recipe),
     "evaluate": Verb("turn the scores of a run into tables", _recipe),
     "analyse": Verb("hold generators out on stored embeddings, and ask why detection does not generalise", _analyse),
+    "retrieve": Verb("ask the neighbours of every trial: bona fide or not, which generator, none that is known", _recipe),
     "report": Verb("write the page of an evaluated run", _report),
+    "neighbours": Verb("what the nearest trials of a run say of one recording", _neighbours),
     "list": Verb("what can be named in a recipe", _list, takes_plugins=True),
     "show": Verb("the card of a detector, embedder or corpus, the settings of a degradation", _show, takes_plugins=True),
     "check": Verb("test a corpus, detector, embedder or degradation against what it promises", _check, takes_plugins=True),

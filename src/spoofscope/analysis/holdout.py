@@ -98,18 +98,25 @@ class GroupScores:
         return first, second
 
     def clusters(self, columns: Sequence[str]) -> Clusters | None:
-        """What an interval resamples whole: `columns`; spoof of one voice is resampled by source utterance instead."""
-        bonafide = self.frame.filter(pl.col("label") == BONAFIDE)
-        spoof = self.frame.filter(pl.col("label") != BONAFIDE)
-        both = [column for column in known_columns(self.frame, columns) if column != "attack"]
-        if not both:
-            return None
-        varied = [column for column in known_columns(spoof, columns) if spoof[column].n_unique() > 1]
-        if not set(varied) - {"attack"}:
-            varied += [column for column in known_columns(spoof, self.disjoint) if spoof[column].n_unique() > 1] or ["trial_id"]
-        return clusters_of(
-            {column: bonafide[column].to_list() for column in both}, {column: spoof[column].to_list() for column in varied}
-        )
+        """What an interval resamples whole; see `group_clusters`."""
+        bonafide = (self.frame["label"] == BONAFIDE).to_numpy()
+        return group_clusters(self.frame.filter(bonafide), self.frame.filter(~bonafide), columns, self.disjoint)
+
+
+def group_clusters(others: pl.DataFrame, own: pl.DataFrame, columns: Sequence[str], disjoint: Sequence[str]) -> Clusters | None:
+    """Cluster the trials of a group and those that it is told from by `columns`, less the attack; None where neither carries one.
+
+    A group of one voice is resampled by what else its folds keep apart, the source utterance, or else trial by trial.
+    """
+    both = [column for column in known_columns(others, columns) if column != "attack"]
+    if not both:
+        return None
+    varied = [column for column in known_columns(own, columns) if own[column].n_unique() > 1]
+    if not set(varied) - {"attack"}:
+        varied += [column for column in known_columns(own, disjoint) if own[column].n_unique() > 1] or ["trial_id"]
+    return clusters_of(
+        {column: others[column].to_list() for column in both}, {column: own[column].to_list() for column in varied}
+    )
 
 
 def plan_jobs(design: Design, *, min_count: int, seed: int) -> Plan:

@@ -91,11 +91,21 @@ def _clip(row: Row, file: Path, *, is_inside: bool) -> Clip:
         audio = read_audio(file)
     except AudioError as error:
         raise RunFolderError(f"the clip of row {row.number} of worst.csv cannot be read: {error}") from error
-    sound = _data_uri("audio/flac", file.read_bytes()) if is_inside else f"../{row['clip']}"
-    return Clip(row, len(audio) / SAMPLE_RATE, sound, _data_uri("image/jpeg", _picture(audio)), is_inside)
+    sound = data_uri("audio/flac", file.read_bytes()) if is_inside else f"../{row['clip']}"
+    return Clip(row, len(audio) / SAMPLE_RATE, sound, picture_of(audio), is_inside)
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def sound_of(audio: Audio) -> str:
+    """Return a recording at 16 kHz as a FLAC file that a page can carry: a data URI."""
+    import soundfile
+
+    stream = io.BytesIO()
+    soundfile.write(stream, audio, SAMPLE_RATE, format="FLAC")
+    return data_uri("audio/flac", stream.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return bytes as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -108,7 +118,8 @@ def spectrogram_db(audio: Audio) -> NDArray[np.float64]:
     return np.asarray(np.clip(level - level.max(), -RANGE_DB, 0).T[::-1])
 
 
-def _picture(audio: Audio) -> bytes:
+def picture_of(audio: Audio) -> str:
+    """Return the spectrogram of a recording as a picture that a page can carry: a data URI."""
     import matplotlib
     from PIL import Image
 
@@ -116,4 +127,4 @@ def _picture(audio: Audio) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(shades)).resize(PICTURE_PX, Image.Resampling.BILINEAR)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=72)
-    return stream.getvalue()
+    return data_uri("image/jpeg", stream.getvalue())

@@ -58,12 +58,12 @@ def write_report(run_folder: str | Path) -> Path:
     RunFolderError
         If a table or a clip is missing or malformed, or the report cannot be written.
     """
-    environment = _environment()
+    templates = environment()
     folder = read_run_folder(run_folder)
     page = folder.path / "report" / "index.html"
     try:
         figures = draw_figures(folder, page.parent / "figures") | draw_generalisation(folder, page.parent / "figures")
-        html = environment.get_template("page.html").render(_context(folder, figures))
+        html = templates.get_template("page.html").render(_context(folder, figures))
         page.parent.mkdir(parents=True, exist_ok=True)
         beside = page.with_suffix(".part")
         beside.write_text(html.lstrip(), encoding="utf-8")
@@ -73,12 +73,13 @@ def write_report(run_folder: str | Path) -> Path:
     return page
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Return what makes pages of templates: their filters, and the words they use."""
     try:
         import jinja2
     except ImportError as error:
         raise MissingExtra("the report", "report") from error
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -96,11 +97,11 @@ def _environment() -> Any:
         words.signed,
         words.p_value,
     )
-    environment.filters |= {function.__name__: function for function in formats}
-    environment.filters |= {"in_words": words.in_words, "quantity_name": words.quantity_name, "drawing": _drawing}
-    environment.filters |= {"layers_in_words": words.layers_in_words}
-    environment.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}
-    return environment
+    made.filters |= {function.__name__: function for function in formats}
+    made.filters |= {"in_words": words.in_words, "quantity_name": words.quantity_name, "drawing": _drawing}
+    made.filters |= {"layers_in_words": words.layers_in_words}
+    made.globals |= {"plural": words.plural, "is_missing": words.is_missing, "is_reliable": is_reliable}
+    return made
 
 
 def _drawing(svg: str) -> Any:

@@ -8,8 +8,9 @@ import polars as pl
 
 from spoofscope.analysis.coverage import ALL, CONTROL
 from spoofscope.analysis.design import DISJOINT
-from spoofscope.analysis.generalise.notebook import Notebook, Row
+from spoofscope.analysis.generalise.notebook import Notebook
 from spoofscope.analysis.holdout import CROSS_FITTED
+from spoofscope.analysis.tables import Row
 from spoofscope.degradations.conditions import CLEAN
 
 NO_ASSOCIATIONS = pl.DataFrame(schema={"embedder": pl.String, "layer": pl.String, "primary": pl.Boolean, "attacks": pl.String})

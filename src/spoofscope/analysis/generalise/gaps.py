@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spoofscope.analysis.association.associate import associate, association_table
 from spoofscope.analysis.association.layer_sweep import sweep_layers
 from spoofscope.analysis.cells import cluster_rows, pair_of, with_interval
-from spoofscope.analysis.generalise.notebook import Notebook, Row
+from spoofscope.analysis.generalise.notebook import Notebook
 from spoofscope.analysis.generalise.spaces import Space
 from spoofscope.analysis.geometry import cross_fitted_geometry, reference_geometry
 from spoofscope.analysis.heads import Head
@@ -21,6 +21,7 @@ from spoofscope.analysis.holdout import CROSS_FITTED, cross_fitted_scores, gap_r
 from spoofscope.analysis.probing.selectivity import identity_predictors, reference_selectivity
 from spoofscope.analysis.regimes import compare_gaps, contrast_row
 from spoofscope.analysis.study import REFERENCE, reference_hold_out
+from spoofscope.analysis.tables import Row
 from spoofscope.degradations.conditions import CLEAN
 from spoofscope.metrics.correlations import FEWEST
 from spoofscope.metrics.intervals import bootstrap

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
-from spoofscope.analysis.cells import Resampling, blank
+from spoofscope.analysis.cells import Resampling
 from spoofscope.analysis.design import Design, require_columns
 from spoofscope.analysis.generalise.spaces import Spaces
 from spoofscope.analysis.heads import Head, open_head
 from spoofscope.analysis.holdout import CROSS_FITTED, GroupScores, Plan, plan_jobs
+from spoofscope.analysis.tables import Tables
 from spoofscope.audit import Audit
 from spoofscope.degradations.conditions import CLEAN
-from spoofscope.errors import DataError, NotEnoughTrials
-from spoofscope.storage import write_table, write_text
+from spoofscope.errors import NotEnoughTrials
+from spoofscope.storage import write_text
 
 OnProgress = Callable[[str, int, int], None]
-Row = dict[str, Any]
 
 TABLES = (
     *("holdout", "geometry", "association", "layers", "regimes", "regime_tests", "cross_corpus", "probes", "confounds"),
@@ -29,10 +28,11 @@ TABLES = (
 """What an analysis may write, each to `tables/NAME.csv`."""
 
 
-class Notebook:
+class Notebook(Tables):
     """The spaces of one run, the heads and folds that every question uses, and the rows that questions have left."""
 
     def __init__(self, audit: Audit) -> None:
+        super().__init__()
         self.audit, self.recipe = audit, audit.recipe
         self.spaces = Spaces(audit)
         self.heads: list[Head] = [open_head(expression) for expression in self.recipe.heads]
@@ -46,7 +46,6 @@ class Notebook:
         self.exposure = {
             name: {column: self.spaces.exposed(name, column) for column in self.recipe.hold_out} for name in audit.embedders
         }
-        self.tables: dict[str, list[Row]] = defaultdict(list)
         self.scores: dict[tuple[str, str], list[GroupScores]] = {}
         """What the first head says in the stated layer of an embedder, of each group of a column."""
 
@@ -68,23 +67,6 @@ class Notebook:
         """The design of that column."""
         return self.spaces.designs[self.column]
 
-    def add(self, table: str, rows: Iterable[Row], **names: Any) -> None:
-        """Leave rows in a table, each after the same names."""
-        self.tables[table] += [names | row for row in rows]
-
-    def frame(self, table: str) -> pl.DataFrame:
-        """Return the rows of a table.
-
-        Raises
-        ------
-        DataError
-            If there are none.
-        """
-        if not self.tables[table]:
-            raise DataError(f"no {table} rows: nothing of {', '.join(self.recipe.hold_out)} gave any")
-        rows = [{name: blank(value) for name, value in row.items()} for row in self.tables[table]]
-        return pl.DataFrame(rows, infer_schema_length=None)
-
     def clean_gaps(self, embedder: str, column: str = "") -> pl.DataFrame:
         """Return the rows of holdout.csv of every layer of an embedder: heard clean, the first head, cross-fitted."""
         return self.frame("holdout").filter(
@@ -101,12 +83,7 @@ class Notebook:
 
     def write(self, **said: Any) -> None:
         """Write every table that has rows, remove those of an earlier analysis, and describe the whole in `analysis.json`."""
-        for name in TABLES:
-            file = self.audit.folder / "tables" / f"{name}.csv"
-            if self.tables[name]:
-                write_table(self.frame(name), file)
-            else:
-                file.unlink(missing_ok=True)
+        self.write_tables(self.audit.folder, TABLES)
         recipe = self.recipe
         facts = {
             "trials": self.spaces.name,

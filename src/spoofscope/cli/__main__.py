@@ -1,0 +1,7 @@
+"""`python -m spoofscope.cli`."""
+
+import sys
+
+from spoofscope.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""What neighbours say of a trial: bona fide or spoof, which generator, or none that is known."""
