@@ -19,6 +19,7 @@ HEAVY = {
     "av",
     "ray",
     "faiss",
+    "usearch",
     "jinja2",
     "safetensors",
 }

@@ -13,6 +13,12 @@ KINDS = {
     "exact": "exact.ExactIndex",
     "lsh": "lsh.LshIndex",
     "sketch": "sketch.SketchIndex",
+    "faiss_flat": "libraries_faiss.FaissFlatIndex",
+    "faiss_ivf": "libraries_faiss.FaissIvfIndex",
+    "faiss_hnsw": "libraries_faiss.FaissHnswIndex",
+    "faiss_pq": "libraries_faiss.FaissPqIndex",
+    "faiss_lsh": "libraries_faiss.FaissLshIndex",
+    "usearch": "libraries_usearch.UsearchIndex",
 }
 """Module and class of each kind of index, by the name that its key has."""
 

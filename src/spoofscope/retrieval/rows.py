@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spoofscope.errors import DataError, RunFolderError, SpoofscopeError, UserError
+from spoofscope.errors import DataError, MissingExtra, RunFolderError, SpoofscopeError, UserError
 from spoofscope.retrieval.index import METRICS, Found, Ids, Metric, Places, Vectors
 from spoofscope.retrieval.selection import MOST_ROWS, Numbers, most_similar
 from spoofscope.retrieval.space import ROWS_AT_ONCE, Space, fit_space
@@ -20,11 +20,15 @@ Prepared = NDArray[np.float32]
 
 
 class Pairs(NamedTuple):
-    """Rows to compare with queries, as flat arrays in order of query, and how many rows each of the queries looked at."""
+    """Rows to compare with queries, as flat arrays in order of query, and how many rows each of the queries looked at.
+
+    `similarity` is given where the exact similarities of all rows looked at are known already; they are not computed again.
+    """
 
     query: Numbers
     row: Numbers
     candidates: Places
+    similarity: Prepared | None = None
 
 
 class RowIndex(ABC):
@@ -126,7 +130,7 @@ class RowIndex(ABC):
             unknown = np.setdiff1d(named, self._ids).tolist() or _doubles(named)
             raise DataError(f"cannot remove {_some(unknown)}: not among the {len(self)} ids of the index, or named twice")
         stay = np.flatnonzero(~gone)
-        self._ids, self._vectors = self._ids[stay], self._vectors[stay]
+        self._ids, self._vectors = self._ids[stay], self.vectors[stay]
         self._follow(stay)
 
     def search(self, vectors: Vectors, k: int) -> Found:
@@ -142,10 +146,11 @@ class RowIndex(ABC):
         similarities = np.empty((len(queries), k), dtype=np.float32)
         candidates, reranked = np.empty((2, len(queries)), dtype=np.int64)
         for start, stop, pairs in self._propose(queries, k):
-            near = self._similarity(queries[start:stop], pairs)
+            near = self._similarity(queries[start:stop], pairs) if pairs.similarity is None else pairs.similarity
             places[start:stop], similarities[start:stop] = most_similar(pairs.query, pairs.row, near, stop - start, k)
             candidates[start:stop] = pairs.candidates
-            reranked[start:stop] = np.bincount(pairs.query, minlength=stop - start)
+            compared = np.bincount(pairs.query, minlength=stop - start)
+            reranked[start:stop] = compared if pairs.similarity is None else pairs.candidates
         named = np.where(places < 0, np.array("" if self._ids.dtype.kind == "U" else -1), self._ids[places])
         return Found(named, similarities, places, candidates, reranked)
 
@@ -153,7 +158,7 @@ class RowIndex(ABC):
         """Write the index as `.npy` arrays and a `key.json`, which comes last. See `Index.save`."""
         if not len(self):
             raise UserError(f"nothing to save in {folder}: the index has no rows")
-        write_index(Path(folder), self.kind, {"settings": self._settings, "dim": self._dim}, self._stored())
+        write_index(Path(folder), self.kind, self._key(), self._stored())
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -161,15 +166,14 @@ class RowIndex(ABC):
         key, arrays = read_index(Path(folder), cls.kind)
         try:
             index = cls(**key["settings"])
-            index._dim, index._ids, index._vectors = int(key["dim"]), arrays["ids"], arrays["vectors"]
+            index._dim, index._ids = int(key["dim"]), arrays["ids"]
             if "mean" in arrays:
                 index._space = Space(arrays["mean"], arrays.get("axes"))
-            for name in cls.kept:
-                setattr(index, f"_{name}", arrays[name])
+            index._restore(key, arrays)
+        except MissingExtra:
+            raise
         except (KeyError, TypeError, ValueError, SpoofscopeError) as error:
             raise RunFolderError(f"{folder} is no whole index of kind '{cls.kind}' ({error}). Build it again.") from error
-        if index._ids.shape != index._vectors.shape[:1]:
-            raise RunFolderError(f"{folder} holds {len(index._ids)} ids for {len(index._vectors)} vectors. Build it again.")
         return index
 
     @abstractmethod
@@ -179,6 +183,18 @@ class RowIndex(ABC):
     @abstractmethod
     def _follow(self, old: Places) -> None:
         """Bring the kept arrays up to date: the first rows are those that stood at the places `old`, any others are new."""
+
+    def _key(self) -> dict[str, Any]:
+        """Say what `load` must know beside the arrays."""
+        return {"settings": self._settings, "dim": self._dim}
+
+    def _restore(self, key: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what was saved, but ids and space, which are there."""
+        self._vectors = arrays["vectors"]
+        for name in self.kept:
+            setattr(self, f"_{name}", arrays[name])
+        if self._ids.shape != self._vectors.shape[:1]:
+            raise DataError(f"it holds {len(self._ids)} ids for {len(self._vectors)} vectors")
 
     def _stored(self) -> dict[str, NDArray[Any]]:
         space: dict[str, NDArray[Any]] = {}

@@ -13,14 +13,16 @@ from spoofscope.errors import MissingExtra, RecipeError, UserError
 from spoofscope.recipe import parse_call
 from spoofscope.retrieval import KINDS, index_class
 from spoofscope.retrieval.index import METRICS, Index, Metric, Vectors
+from spoofscope.retrieval.libraries import PRESETS as LIBRARY_PRESETS
 from spoofscope.retrieval.lsh import PRESETS as LSH_PRESETS
 from spoofscope.retrieval.space import Space, fit_space
 
 EXAMPLE = "exact(metric='cosine', whiten=True)"
 PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     **{name: ("lsh", options) for name, options in LSH_PRESETS.items()},
+    **LIBRARY_PRESETS,
 }
-"""The reference study's indexes: a kind and its options."""
+"""The reference study's indexes: a kind and its options; without a number of lists, IVF has 4 sqrt(rows)."""
 
 
 @dataclass(frozen=True)

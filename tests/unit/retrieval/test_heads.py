@@ -249,4 +249,4 @@ def test_an_index_that_cannot_be_built_is_refused_by_name(expression: str, said:
 def test_presets_are_kinds_with_options() -> None:
     setting = read_setting("study_16x8(metric='cosine')")
     assert (setting.kind, setting.options["n_bits"], setting.options["radius"]) == ("lsh", 16, 1)
-    assert {"study_16x8", "study_18x10", "study_20x12"} <= set(PRESETS)
+    assert {"study_16x8", "study_18x10", "study_20x12", "study_flat", "study_ivf_4", "study_ivf_16"} == set(PRESETS)

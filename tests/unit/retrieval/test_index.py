@@ -35,7 +35,7 @@ def filled(kind, n=80, **settings):
 
 
 def test_every_kind_is_tested_here():
-    assert set(SETTINGS) == set(KINDS)
+    assert set(SETTINGS) == {kind for kind, place in KINDS.items() if not place.startswith("libraries")}
 
 
 @every_kind
