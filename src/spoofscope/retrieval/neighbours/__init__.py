@@ -9,6 +9,7 @@ from spoofscope.audit import Audit
 from spoofscope.retrieval.neighbours import questions
 from spoofscope.retrieval.neighbours.answering import save_answering
 from spoofscope.retrieval.neighbours.conclusions import conclude
+from spoofscope.retrieval.neighbours.indexes import measure_indexes
 from spoofscope.retrieval.neighbours.notebook import Notebook, OnProgress
 
 
@@ -37,8 +38,9 @@ def retrieve(audit: Audit, on_progress: OnProgress = lambda task, total, done: N
                 space = book.spaces.space(embedder, condition)
                 sides = questions.detect(book, space)
                 if space.is_clean:
-                    questions.attribute(book, space)
-                    questions.hold_out(book, space, sides[0])
+                    attributed = questions.attribute(book, space)
+                    held = questions.hold_out(book, space, sides[0])
+                    measure_indexes(book, space, sides, attributed, held)
                     warnings += questions.repeat_study(book, space) if book.recipe.reference else []
                     save_answering(book, space, sides[0])
                 on_progress(f"neighbours, {embedder}", len(audit.conditions), 1)

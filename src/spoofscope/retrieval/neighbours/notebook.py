@@ -25,7 +25,7 @@ from spoofscope.storage import write_text
 OnProgress = Callable[[str, int, int], None]
 TABLES = (
     *("knn", "attribution", "attribution_groups", "confusion", "abstention"),
-    *("novelty", "refusal", "evasion"),
+    *("novelty", "refusal", "evasion", "indexes"),
 )
 """What a search may write, each to `tables/NAME.csv`."""
 
